@@ -1,0 +1,357 @@
+package card
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// field is one row of the table of keys: where it lives, and which words it allows.
+type field struct {
+	key   string
+	at    func(*Card) any // *string, *int, *float64, *bool, *[]int or *[]float64
+	words []string
+	null  bool // JSON null is the same as ""
+}
+
+// fields lists every key, in the order in which a card is printed.
+func fields() []field {
+	return []field{
+		{key: "score", at: func(c *Card) any { return &c.Score }},
+		{key: "output", at: func(c *Card) any { return &c.Output }, words: Outputs()},
+		{key: "x", at: func(c *Card) any { return &c.X }},
+		{key: "time", at: func(c *Card) any { return &c.Time }, null: true},
+		{key: "out", at: func(c *Card) any { return &c.Out }},
+		{key: "cond.name", at: func(c *Card) any { return &c.Cond.Name }},
+		{key: "cond.kind", at: func(c *Card) any { return &c.Cond.Kind }, words: []string{"int", "float"}},
+		{key: "cond.n", at: func(c *Card) any { return &c.Cond.N }},
+		{key: "time_kind", at: func(c *Card) any { return &c.TimeKind }, words: TimeKinds()},
+		{key: "time_scale", at: func(c *Card) any { return &c.TimeScale }},
+		{key: "time_dtype", at: func(c *Card) any { return &c.TimeDType }, words: []string{"float32", "float64", "int32", "int64", "float16", "bfloat16"}},
+		{key: "time_shape", at: func(c *Card) any { return &c.TimeShape }, words: []string{"B", "1", "scalar", "B1", "B111"}},
+		{key: "sde", at: func(c *Card) any { return &c.SDE }, words: SDEs()},
+		{key: "sigma_min", at: func(c *Card) any { return &c.SigmaMin }},
+		{key: "sigma_max", at: func(c *Card) any { return &c.SigmaMax }},
+		{key: "levels", at: func(c *Card) any { return &c.Levels }},
+		{key: "sigmas", at: func(c *Card) any { return &c.Sigmas }},
+		{key: "beta_min", at: func(c *Card) any { return &c.BetaMin }},
+		{key: "beta_max", at: func(c *Card) any { return &c.BetaMax }},
+		{key: "beta_schedule", at: func(c *Card) any { return &c.BetaSchedule }, words: []string{"linear", "scaled_linear", "squaredcos_cap_v2"}},
+		{key: "betas", at: func(c *Card) any { return &c.Betas }},
+		{key: "sigma_data", at: func(c *Card) any { return &c.SigmaData }},
+		{key: "t_eps", at: func(c *Card) any { return &c.TEps }},
+		{key: "c_in", at: func(c *Card) any { return &c.CIn }, words: []string{"none", "vp", "edm"}},
+		{key: "shape", at: func(c *Card) any { return &c.Shape }},
+		{key: "range", at: func(c *Card) any { return &c.Range }},
+		{key: "logit_alpha", at: func(c *Card) any { return &c.LogitAlpha }},
+		{key: "mean", at: func(c *Card) any { return &c.Mean }, null: true},
+		{key: "dequant", at: func(c *Card) any { return &c.Dequant }, words: []string{"none", "uniform"}},
+		{key: "prior", at: func(c *Card) any { return &c.Prior }, words: []string{"gaussian", "uniform"}},
+		{key: "sampler.name", at: func(c *Card) any { return &c.Sampler.Name }, words: Samplers()},
+		{key: "sampler.predictor", at: func(c *Card) any { return &c.Sampler.Predictor }, words: Predictors()},
+		{key: "sampler.corrector", at: func(c *Card) any { return &c.Sampler.Corrector }, words: Correctors()},
+		{key: "sampler.corrector_norm", at: func(c *Card) any { return &c.Sampler.CorrectorNorm }, words: CorrectorNorms()},
+		{key: "sampler.corrector_steps", at: func(c *Card) any { return &c.Sampler.CorrectorSteps }},
+		{key: "sampler.n", at: func(c *Card) any { return &c.Sampler.N }},
+		{key: "sampler.steps", at: func(c *Card) any { return &c.Sampler.Steps }},
+		{key: "sampler.eps", at: func(c *Card) any { return &c.Sampler.Eps }},
+		{key: "sampler.snr", at: func(c *Card) any { return &c.Sampler.SNR }},
+		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }},
+		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }},
+		{key: "sampler.probability_flow", at: func(c *Card) any { return &c.Sampler.ProbabilityFlow }},
+		{key: "sampler.coupled", at: func(c *Card) any { return &c.Sampler.Coupled }},
+		{key: "sampler.denoise", at: func(c *Card) any { return &c.Sampler.Denoise }},
+	}
+}
+
+// Outputs are the kinds of output.
+func Outputs() []string {
+	return []string{"score", "score_sigma", "eps", "x0", "v", "flow", "edm_F", "D"}
+}
+
+// TimeKinds are the things that a network may want as its time. index counts from the largest noise (0) down the ladder, as NCSN does;
+// index_desc counts from the smallest.
+func TimeKinds() []string {
+	return []string{"sigma", "log_sigma", "log_sigma_4", "t", "t_scaled", "index", "index_desc", "atan", "none"}
+}
+
+// SDEs are the forward processes.
+func SDEs() []string { return []string{"ve", "vp", "subvp", "ddpm", "edm", "flow"} }
+
+// Samplers are the algorithms.
+func Samplers() []string { return []string{"ald", "langevin", "pc", "ode"} }
+
+// Predictors are those of the predictor–corrector sampler.
+func Predictors() []string {
+	return []string{"euler_maruyama", "reverse_diffusion", "ancestral_sampling", "none"}
+}
+
+// Correctors are those of the predictor–corrector sampler.
+func Correctors() []string { return []string{"none", "langevin", "ald"} }
+
+// CorrectorNorms are the norms in the Langevin corrector's step: of each sample, √d in place of the noise's, or the batch's mean as published.
+func CorrectorNorms() []string { return []string{"sample", "dim", "batch"} }
+
+func (c *Card) set(key string, value any, from Source) error {
+	bad := func(format string, args ...any) error {
+		return &Error{from, fmt.Sprintf("key %q: ", key) + fmt.Sprintf(format, args...)}
+	}
+	rows := fields()
+	i := slices.IndexFunc(rows, func(f field) bool { return f.key == key })
+	if i < 0 {
+		return &Error{from, fmt.Sprintf("unknown key %q (did you mean %q?)", key, nearest(key, rows))}
+	}
+	if c.Rank(key) > from.Rank {
+		return nil
+	}
+	f := rows[i]
+	if value == nil || value == plain("null") {
+		if !f.null {
+			return bad("null is not allowed")
+		}
+		value = plain("")
+		if key == "mean" {
+			return nil
+		}
+	}
+	if err := assign(f.at(c), value); err != nil {
+		return bad("%v", err)
+	}
+	if s, ok := f.at(c).(*string); ok && f.words != nil && !slices.Contains(f.words, *s) {
+		return bad("%q is not one of %s", *s, strings.Join(f.words, ", "))
+	}
+	if c.From == nil {
+		c.From = make(map[string]Source)
+	}
+	c.From[key] = from
+	if err := c.bounds(key); err != nil {
+		return bad("%v", err)
+	}
+	return nil
+}
+
+// assign stores a JSON value, or plain text, through a typed pointer.
+func assign(at, value any) error {
+	text, isText := value.(plain)
+	switch at := at.(type) {
+	case *string:
+		s, ok := value.(string)
+		if isText {
+			s, ok = string(text), true
+		}
+		if !ok {
+			return fmt.Errorf("want a string, have %s", show(value))
+		}
+		*at = s
+	case *bool:
+		b, ok := value.(bool)
+		if isText {
+			v, err := strconv.ParseBool(string(text))
+			b, ok = v, err == nil
+		}
+		if !ok {
+			return fmt.Errorf("want true or false, have %s", show(value))
+		}
+		*at = b
+	case *int:
+		n, err := integer(value)
+		if err != nil {
+			return err
+		}
+		*at = n
+	case *float64:
+		v, err := number(value)
+		if err != nil {
+			return err
+		}
+		*at = v
+	case *[]int:
+		v, err := list(value, integer)
+		if err != nil {
+			return err
+		}
+		*at = v
+	case *[]float64:
+		v, err := list(value, number)
+		if err != nil {
+			return err
+		}
+		*at = v
+	}
+	return nil
+}
+
+func number(value any) (float64, error) {
+	var text string
+	switch v := value.(type) {
+	case json.Number:
+		text = string(v)
+	case plain:
+		text = strings.TrimSpace(string(v))
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0, fmt.Errorf("want a number, have %s", show(value))
+	}
+	return f, nil
+}
+
+func integer(value any) (int, error) {
+	f, err := number(value)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<30 {
+		return 0, fmt.Errorf("want an integer, have %s", show(value))
+	}
+	return int(f), nil
+}
+
+func list[T any](value any, one func(any) (T, error)) ([]T, error) {
+	var items []any
+	switch v := value.(type) {
+	case []any:
+		items = v
+	case plain:
+		for item := range strings.SplitSeq(strings.Trim(strings.TrimSpace(string(v)), "[]()"), ",") {
+			items = append(items, plain(item))
+		}
+	default:
+		return nil, fmt.Errorf("want a list, have %s", show(value))
+	}
+	out := make([]T, len(items))
+	for i, item := range items {
+		v, err := one(item)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func show(value any) string {
+	if s, ok := value.(plain); ok {
+		return strconv.Quote(string(s))
+	}
+	b, err := json.Marshal(value)
+	if err != nil || len(b) > 40 {
+		return fmt.Sprintf("%.40q", b)
+	}
+	return string(b)
+}
+
+// bounds checks the one field that was just set.
+func (c *Card) bounds(key string) error {
+	switch key {
+	case "score":
+		if c.Score != 1 {
+			return fmt.Errorf("version %d of the card is not known, want 1", c.Score)
+		}
+	case "range":
+		if len(c.Range) != 2 || !(c.Range[0] < c.Range[1]) {
+			return fmt.Errorf("want two numbers, the smaller first, have %v", c.Range)
+		}
+	case "shape":
+		n := 1
+		for _, d := range c.Shape {
+			if d < 1 || n > math.MaxInt32/d {
+				return fmt.Errorf("%v is not the shape of a sample", c.Shape)
+			}
+			n *= d
+		}
+		if len(c.Shape) == 0 {
+			return fmt.Errorf("want at least one dimension")
+		}
+	case "sigmas":
+		for i, s := range c.Sigmas {
+			if s <= 0 || i > 0 && s >= c.Sigmas[i-1] {
+				return fmt.Errorf("want positive numbers, falling; element %d is %v", i, s)
+			}
+		}
+		if len(c.Sigmas) == 0 {
+			return fmt.Errorf("want at least one number")
+		}
+	case "t_eps":
+		if c.TEps <= 0 || c.TEps >= 1 {
+			return fmt.Errorf("want a number between 0 and 1, have %v", c.TEps)
+		}
+	}
+	return c.positive(key)
+}
+
+// positive checks the fields of which zero or less makes no sense.
+func (c *Card) positive(key string) error {
+	var v float64
+	switch key {
+	case "sigma_min":
+		v = c.SigmaMin
+	case "sigma_max":
+		v = c.SigmaMax
+	case "levels":
+		v = float64(c.Levels)
+	case "beta_max":
+		v = c.BetaMax
+	case "sigma_data":
+		v = c.SigmaData
+	case "time_scale":
+		v = c.TimeScale
+	case "sampler.eps":
+		v = c.Sampler.Eps
+	case "sampler.snr":
+		v = c.Sampler.SNR
+	case "sampler.n":
+		v = float64(c.Sampler.N)
+	case "sampler.steps":
+		v = float64(c.Sampler.Steps)
+	case "sampler.corrector_steps":
+		v = float64(c.Sampler.CorrectorSteps)
+	case "sampler.rtol":
+		v = c.Sampler.RTol
+	case "sampler.atol":
+		v = c.Sampler.ATol
+	default:
+		return nil
+	}
+	if v <= 0 {
+		return fmt.Errorf("want more than 0, have %v", v)
+	}
+	return nil
+}
+
+// nearest is the known key with the fewest edits.
+func nearest(key string, rows []field) string {
+	best, least := "", math.MaxInt
+	for _, f := range rows {
+		if d := edits(key, f.key); d < least {
+			best, least = f.key, d
+		}
+		if _, last, ok := strings.Cut(f.key, "."); ok {
+			if d := edits(key, last); d < least {
+				best, least = f.key, d
+			}
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

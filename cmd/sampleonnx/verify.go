@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/onnxrun"
+)
+
+const verifyHelp = `sampleonnx verify compares a model and its sampling with recorded results.
+
+  sampleonnx verify MODEL.onnx TRACE.npz    replay a recorded run, draw for draw
+  sampleonnx verify MODEL.onnx PAIRS.npz    evaluate in_* and compare with out_*
+  sampleonnx verify MODEL.onnx STATS.json   draw samples with our seeds and test their statistics
+
+Flags:
+%s
+Every figure is printed with its tolerance; the exit code is 1 if one is over.
+`
+
+// errDiffers ends a comparison whose figures have been printed.
+var errDiffers = errors.New("did not verify")
+
+// report is the result of a comparison.
+type report struct {
+	Model   string   `json:"model"`
+	Golden  string   `json:"golden"`
+	Kind    string   `json:"kind"`
+	OK      bool     `json:"ok"`
+	Figures []figure `json:"figures"`
+}
+
+// figure is one number and what it must not exceed (or, for a probability, fall below).
+type figure struct {
+	What  string  `json:"what"`
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+	Least bool    `json:"at_least,omitempty"` // Limit is a lower bound
+	OK    bool    `json:"ok"`
+}
+
+func atMost(what string, value, limit float64) figure {
+	return figure{what, value, limit, false, value <= limit} // NaN is not
+}
+
+func atLeast(what string, value, limit float64) figure {
+	return figure{what, value, limit, true, value >= limit}
+}
+
+// comparison is a run of verify.
+type comparison struct {
+	path, golden string
+	model        *onnxrun.Model
+	tol, alpha   float64
+	n, batch     int
+	seed         uint64
+	bar          func(n int) *progress
+}
+
+func verify(ctx context.Context, args []string, std streams) error {
+	var c comparison
+	f := flagSet("verify")
+	f.Float64Var(&c.tol, "tol", 0, "tolerance `X` (default: 1e-5, images and ODEs 1e-4)")
+	f.Float64Var(&c.alpha, "alpha", 1e-4, "statistics: probability `P` of failing by chance, of all tests together")
+	f.IntVarP(&c.n, "samples", "n", 0, "statistics: draw `N` samples (default: as many as the reference)")
+	f.IntVarP(&c.batch, "batch", "b", 0, "samples the network sees at once: `B`")
+	f.Uint64VarP(&c.seed, "seed", "s", 1, "statistics: our `SEED`")
+	threads := f.IntP("threads", "t", 0, "`T` threads (default: all processors)")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	mode := f.String("progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
+	if err := parse(f, args, "a model", "a golden file"); err != nil {
+		return help(std.out, fmt.Sprintf(verifyHelp, f.FlagUsagesWrapped(110)), err)
+	}
+	if err := oneOf("progress", *mode, "auto", "bar", "plain", "none"); err != nil {
+		return err
+	}
+	if c.n < 0 || c.n == 1 || c.batch < 0 || c.tol < 0 || !(c.alpha > 0 && c.alpha < 1) {
+		return usagef("--samples must be 2 or more, --tol more than 0, --alpha between 0 and 1")
+	}
+	c.path, c.golden = f.Arg(0), f.Arg(1)
+	c.bar = func(n int) *progress { return newProgress(std.err, progressMode(*mode, false, std.err), n) }
+	var err error
+	if c.model, err = openModel(c.path, *threads); err != nil {
+		return err
+	}
+	defer c.model.Close()
+	r := report{Model: filepath.Base(c.path), Golden: filepath.Base(c.golden), OK: true}
+	if r.Kind, r.Figures, err = c.run(ctx); err != nil {
+		return err
+	}
+	for _, g := range r.Figures {
+		r.OK = r.OK && g.OK
+	}
+	return r.print(std.out, *asJSON)
+}
+
+// run tells the kinds of golden files apart.
+func (c *comparison) run(ctx context.Context) (string, []figure, error) {
+	switch strings.ToLower(filepath.Ext(c.golden)) {
+	case ".json":
+		f, err := c.statistics(ctx)
+		return "statistics", f, err
+	case ".npz":
+	default:
+		return "", nil, usagef("%s: want a recorded run or pairs (.npz), or statistics (.json)", c.golden)
+	}
+	file, err := npy.ReadZipFile(c.golden)
+	if err != nil {
+		return "", nil, err
+	}
+	if _, ok := file["meta"]; ok {
+		f, err := c.replay(ctx, file)
+		return "replay", f, err
+	}
+	f, err := c.pairs(ctx, file)
+	return "pairs", f, err
+}
+
+// pairs evaluates the network on in_* and compares with out_*.
+func (c *comparison) pairs(ctx context.Context, file map[string]npy.Array) ([]figure, error) {
+	inputs := make(map[string]npy.Array)
+	for name, a := range file {
+		if in, ok := strings.CutPrefix(name, "in_"); ok {
+			inputs[in] = a
+		}
+	}
+	if len(inputs) == 0 {
+		return nil, usagef("%s has neither meta (a recorded run) nor in_* and out_* (pairs)", c.golden)
+	}
+	given, err := bindInputs(c.model, inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.model.Run(ctx, given...)
+	if err != nil {
+		return nil, err
+	}
+	var figures []figure
+	for _, t := range out {
+		want, ok := file["out_"+t.Name]
+		if !ok {
+			continue
+		}
+		g, err := c.pair(t, want)
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, g)
+	}
+	if len(figures) == 0 {
+		return nil, usagef("%s: no out_* is an output of the model", c.golden)
+	}
+	return figures, nil
+}
+
+func (c *comparison) pair(t onnxrun.Tensor, want npy.Array) (figure, error) {
+	if !slices.Equal(t.Shape, want.Shape) {
+		return figure{}, fmt.Errorf("output %s has shape %v, recorded is %v", t.Name, t.Shape, want.Shape)
+	}
+	got, err := npy.Array{Data: t.Data}.Float64s()
+	if err != nil {
+		return figure{}, fmt.Errorf("output %s: %w", t.Name, err)
+	}
+	expected, err := want.Float64s()
+	if err != nil {
+		return figure{}, fmt.Errorf("%s:out_%s: %w", c.golden, t.Name, err)
+	}
+	var diff, size float64
+	for i, w := range expected {
+		d := math.Abs(got[i] - w)
+		if math.IsNaN(d) {
+			d = math.Inf(1)
+		}
+		diff, size = max(diff, d), max(size, math.Abs(w))
+	}
+	if size == 0 {
+		size = 1
+	}
+	return atMost(t.Name+": max|difference| / max|output|", diff/size, c.tolerance(1e-5)), nil
+}
+
+func (c *comparison) tolerance(standard float64) float64 {
+	if c.tol > 0 {
+		return c.tol
+	}
+	return standard
+}
+
+func (r report) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		for i, g := range r.Figures {
+			if math.IsNaN(g.Value) || math.IsInf(g.Value, 0) { // JSON has neither
+				r.Figures[i].Value = math.MaxFloat64
+			}
+		}
+		if err := json.NewEncoder(w).Encode(r); err != nil {
+			return err
+		}
+	} else if err := r.text(w); err != nil {
+		return err
+	}
+	if !r.OK {
+		return fmt.Errorf("%s %w against %s", r.Model, errDiffers, r.Golden)
+	}
+	return nil
+}
+
+func (r report) text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s of %s\n", r.Golden, r.Kind, r.Model)
+	for _, g := range r.Figures {
+		sign, verdict := "<=", "ok"
+		if g.Least {
+			sign = ">="
+		}
+		if !g.OK {
+			verdict = "FAILED"
+		}
+		fmt.Fprintf(&b, "  %-44s %11.4g  %s %-9.4g %s\n", g.What, g.Value, sign, g.Limit, verdict)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,17 @@
+package onnxrun
+
+import "sampleonnx/onnxrun/internal/onnx"
+
+// FormatError reports bytes that are not a valid ONNX model, or inputs that do
+// not fit it.
+type FormatError = onnx.FormatError
+
+// UnsupportedError reports a valid model that cannot run here, with every
+// unsupported node.
+type UnsupportedError = onnx.UnsupportedError
+
+// Unsupported is one node of an UnsupportedError.
+type Unsupported = onnx.Unsupported
+
+// LimitError reports a limit that a model or a run would exceed.
+type LimitError = onnx.LimitError

@@ -1,0 +1,213 @@
+package onnxrun
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+	"sampleonnx/onnxrun/internal/plan"
+)
+
+// FieldSpec says which of a model's inputs and outputs make a field. The zero
+// value of a name means: the only one that fits.
+type FieldSpec struct {
+	X     string // the input that takes the samples
+	Time  string // the input that takes the time, or whatever stands for it
+	Out   string // the output; it has the shape of X
+	Shape []int  // of one sample
+}
+
+// Field is a network as a function of samples and times: x and dst hold len(t)
+// samples of the given shape side by side, each at its own time. What a network
+// calls time (σ, 999·t, a level's index) is the caller's business: it is passed
+// on as it is, rounded when the input is an integer.
+//
+// The function may be called from many goroutines. After the first call with a
+// batch size it allocates nothing.
+func (m *Model) Field(shape ...int) (func(dst, x []float32, t []float64) error, error) {
+	return m.FieldOf(FieldSpec{Shape: shape})
+}
+
+// FieldOf is Field with the inputs named.
+func (m *Model) FieldOf(spec FieldSpec) (func(dst, x []float32, t []float64) error, error) {
+	f := &field{m: m, shape: slices.Clone(spec.Shape), time: -1}
+	f.dim = ops.Type{Shape: f.shape}.Elems()
+	in, out := m.Inputs(), m.Outputs()
+	batched := append([]int{1}, f.shape...)
+
+	f.x = slices.IndexFunc(in, func(i Info) bool {
+		if spec.X != "" {
+			return i.Name == spec.X
+		}
+		return len(i.Dims) == len(batched) && ops.IsFloat32(i.DType) && i.Name != spec.Time
+	})
+	if f.x < 0 {
+		return nil, fieldError("no float input %q for samples of shape %v; the model has %s", spec.X, f.shape, names(in))
+	}
+	if d := in[f.x].Dims; len(d) > 0 && d[0].Size >= 0 {
+		batched[0] = d[0].Size // a model exported for one batch size
+		f.fixed = d[0].Size
+	}
+	if msg := in[f.x].accepts(batched); msg != "" || !ops.IsFloat32(in[f.x].DType) {
+		return nil, fieldError("input %q is %v%s: it does not take samples of shape %v", in[f.x].Name, in[f.x].DType, FormatDims(in[f.x].Dims), f.shape)
+	}
+	for i := range in {
+		switch {
+		case i == f.x:
+		case f.time < 0 && (spec.Time == "" || in[i].Name == spec.Time):
+			f.time = i
+		default:
+			return nil, fieldError("input %q is neither the samples nor the time", in[i].Name)
+		}
+	}
+	if spec.Time != "" && f.time < 0 {
+		return nil, fieldError("no input %q for the time; the model has %s", spec.Time, names(in))
+	}
+	if f.time >= 0 {
+		switch d := in[f.time].DType; {
+		case ops.IsFloat32(d), d == onnx.Double, d == onnx.Int64, d == onnx.Int32:
+		default:
+			return nil, fieldError("input %q is %v, which cannot take a time", in[f.time].Name, d)
+		}
+	}
+	f.out = slices.IndexFunc(out, func(o Info) bool { return spec.Out == "" || o.Name == spec.Out })
+	if f.out < 0 {
+		return nil, fieldError("no output %q; the model has %s", spec.Out, names(out))
+	}
+	if _, err := f.plan(1); err != nil {
+		return nil, err
+	}
+	return f.eval, nil
+}
+
+func fieldError(format string, args ...any) error {
+	return &FormatError{Msg: fmt.Sprintf(format, args...)}
+}
+
+type field struct {
+	m            *Model
+	shape        []int
+	dim          int
+	x, time, out int // positions; time is -1 when the network takes none
+	fixed        int // the only batch size of the model; 0: any
+
+	plans sync.Map // batch size → *plan.Plan
+}
+
+func (f *field) eval(dst, x []float32, t []float64) error {
+	n := len(t)
+	if len(x) != n*f.dim || len(dst) != n*f.dim {
+		return fieldError("field of shape %v: %d times, but %d elements in and %d out", f.shape, n, len(x), len(dst))
+	}
+	if n == 0 {
+		return nil
+	}
+	one := f.oneTime()
+	for i := 0; i < n; {
+		// The samples that one call of the network can take.
+		j := n
+		if one {
+			for j = i + 1; j < n && t[j] == t[i]; j++ {
+			}
+		}
+		if f.fixed > 0 {
+			j = min(j, i+f.fixed)
+		}
+		if err := f.call(dst[i*f.dim:j*f.dim], x[i*f.dim:j*f.dim], t[i:j]); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
+}
+
+// oneTime reports whether the network takes a single time for all samples.
+func (f *field) oneTime() bool {
+	if f.time < 0 {
+		return false
+	}
+	d := f.m.program.Inputs[f.time].Dims
+	return d != nil && (len(d) == 0 || d[0].Size == 1 && f.fixed != 1)
+}
+
+func (f *field) call(dst, x []float32, t []float64) error {
+	pl, err := f.plan(len(t))
+	if err != nil {
+		return err
+	}
+	mc, err := pl.Acquire()
+	if err != nil {
+		return err
+	}
+	defer pl.Release(mc)
+	in := ops.Data[float32](mc.In[f.x])
+	clear(in[copy(in, x):])
+	if f.time >= 0 {
+		setTimes(mc.In[f.time], t)
+	}
+	if err := mc.Run(context.Background()); err != nil {
+		return err
+	}
+	copy(dst, ops.Data[float32](mc.Out[f.out]))
+	return nil
+}
+
+// setTimes writes a time for each element of the input, the last one again
+// where there are more elements than times.
+func setTimes(in *ops.Tensor, t []float64) {
+	for i := range in.Elems() {
+		v := t[min(i, len(t)-1)]
+		switch in.DType {
+		case onnx.Double:
+			ops.Data[float64](in)[i] = v
+		case onnx.Int64:
+			ops.Data[int64](in)[i] = int64(math.Round(v))
+		case onnx.Int32:
+			ops.Data[int32](in)[i] = int32(math.Round(v))
+		default:
+			ops.Data[float32](in)[i] = float32(v)
+		}
+	}
+}
+
+func (f *field) plan(n int) (*plan.Plan, error) {
+	if f.fixed > 0 {
+		n = f.fixed
+	}
+	if pl, ok := f.plans.Load(n); ok {
+		return pl.(*plan.Plan), nil
+	}
+	types := make([]ops.Type, len(f.m.program.Inputs))
+	for i, in := range f.m.program.Inputs {
+		types[i] = ops.Type{DType: in.DType, Shape: []int{n}}
+		switch {
+		case i == f.x:
+			types[i].Shape = append([]int{n}, f.shape...)
+		case in.Dims != nil:
+			types[i].Shape = make([]int, len(in.Dims))
+			for j, d := range in.Dims {
+				types[i].Shape[j] = d.Size
+				if d.Size < 0 {
+					types[i].Shape[j] = 1
+					if j == 0 {
+						types[i].Shape[j] = n
+					}
+				}
+			}
+		}
+	}
+	pl, err := f.m.plan(types)
+	if err != nil {
+		return nil, err
+	}
+	want := append([]int{n}, f.shape...)
+	if got := pl.Outputs[f.out]; !slices.Equal(got.Shape, want) || !ops.IsFloat32(got.DType) {
+		return nil, fieldError("output %q is %v, want float32%v, the shape of the samples", f.m.program.Outputs[f.out].Name, got, want)
+	}
+	f.plans.Store(n, pl)
+	return pl, nil
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"fmt"
+	"go/types"
+	"strings"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kernel.tile.
+const (
+	tA, tOff, tNoff, tB, tC, tBias, tAdd = 0, 24, 32, 48, 72, 96, 120
+	tKseg, tAstep, tCrow, tCvec          = 144, 152, 160, 168
+	tAddrow, tAddvec, tAcc, tRelu        = 176, 184, 192, 200
+)
+
+const panelBytes = 128 // a row of a packed panel
+
+// shape is one member of the microkernel family.
+type shape struct {
+	avx512     bool
+	rows, vecs int // vecs of this instruction set's width
+}
+
+func (s shape) name() string {
+	if s.avx512 {
+		return fmt.Sprintf("tile%dx%dAVX512", s.rows, 16*s.vecs)
+	}
+	return fmt.Sprintf("tile%dx%dAVX2", s.rows, 8*s.vecs)
+}
+
+// The rows an instruction set's registers allow: all sums, a row of weights and
+// two broadcasts at once.
+const rows512, rows2 = 14, 6
+
+func shapes() (all []shape) {
+	for r := 1; r <= rows512; r++ {
+		all = append(all, shape{true, r, 2}, shape{true, r, 1})
+	}
+	for r := 1; r <= rows2; r++ {
+		all = append(all, shape{false, r, 2})
+	}
+	return
+}
+
+func tile(c *build.Context) {
+	for _, s := range shapes() {
+		s.emit(c)
+	}
+}
+
+// tileSignature is func(t *tile) or func(t *tile, half int), of a type avo does
+// not know.
+func tileSignature(half bool) *gotypes.Signature {
+	name := types.NewTypeName(0, nil, "tile", nil)
+	t := types.NewNamed(name, types.NewStruct(nil, nil), nil)
+	params := []*types.Var{types.NewVar(0, nil, "t", types.NewPointer(t))}
+	if half {
+		params = append(params, types.NewVar(0, nil, "half", types.Typ[types.Int]))
+	}
+	return gotypes.NewSignature(nil, types.NewSignatureType(nil, nil, nil, types.NewTuple(params...), nil, false))
+}
+
+func (s shape) emit(c *build.Context) {
+	// Physical registers throughout: the sums fill the file.
+	width := 32
+	vreg := func(i int) reg.Register {
+		return []reg.Register{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15}[i]
+	}
+	zero := func(r reg.Register) { c.VXORPS(r, r, r) }
+	sums := 12
+	if s.avx512 {
+		width = 64
+		vreg = func(i int) reg.Register {
+			return []reg.Register{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+				reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}[i]
+		}
+		zero = func(r reg.Register) { c.VPXORD(r, r, r) }
+		sums = 28
+	}
+	sum := func(r, v int) reg.Register { return vreg(r*s.vecs + v) }
+	weight := func(v int) reg.Register { return vreg(sums + v) }
+	spread := func(r int) reg.Register { return vreg(sums + 2 + r&1) }
+	at := func(base reg.Register, disp int) operand.Mem { return operand.Mem{Base: base, Disp: disp} }
+	field := func(disp int) operand.Mem { return at(reg.R14, disp) }
+
+	if s.avx512 {
+		function(c, s.name(), "", fmt.Sprintf("%s computes %d rows of %d vectors of 16 outputs; see tile.", s.name(), s.rows, s.vecs))
+	} else {
+		function(c, s.name(), "", fmt.Sprintf("%s computes %d rows of the vector of 16 outputs named by half; see tile.", s.name(), s.rows))
+	}
+	c.Signature(tileSignature(!s.avx512))
+	c.Load(c.Param("t"), reg.R14)
+	if !s.avx512 {
+		c.Load(c.Param("half"), reg.R15)
+	}
+
+	// walk visits every sum beside its element of a matrix laid out by the
+	// strides in the fields row and vec.
+	walk := func(base, row, vec int, f func(m operand.Mem, r reg.Register)) {
+		c.MOVQ(field(base), reg.R8)
+		c.MOVQ(field(row), reg.R10)
+		c.SHLQ(operand.U8(2), reg.R10)
+		c.MOVQ(field(vec), reg.R9)
+		if s.avx512 {
+			if s.vecs == 2 {
+				c.LEAQ(operand.Mem{Base: reg.R8, Index: reg.R9, Scale: 4}, reg.R9)
+			}
+		} else {
+			c.IMULQ(reg.R15, reg.R9)
+			c.LEAQ(operand.Mem{Base: reg.R8, Index: reg.R9, Scale: 4}, reg.R8)
+		}
+		for r := 0; r < s.rows; r++ {
+			f(at(reg.R8, 0), sum(r, 0))
+			if s.vecs == 2 {
+				if s.avx512 {
+					f(at(reg.R9, 0), sum(r, 1))
+				} else {
+					f(at(reg.R8, width), sum(r, 1))
+				}
+			}
+			if r+1 < s.rows {
+				c.ADDQ(reg.R10, reg.R8)
+				if s.avx512 && s.vecs == 2 {
+					c.ADDQ(reg.R10, reg.R9)
+				}
+			}
+		}
+	}
+
+	c.Comment("Start from c or from zero.")
+	c.CMPQ(field(tAcc), operand.U8(0))
+	c.JEQ(operand.LabelRef("zero"))
+	walk(tC, tCrow, tCvec, func(m operand.Mem, r reg.Register) { c.VMOVUPS(m, r) })
+	c.JMP(operand.LabelRef("bias"))
+	c.Label("zero")
+	for r := 0; r < s.rows; r++ {
+		for v := 0; v < s.vecs; v++ {
+			zero(sum(r, v))
+		}
+	}
+	c.Label("bias")
+	c.MOVQ(field(tBias), reg.R8)
+	c.TESTQ(reg.R8, reg.R8)
+	c.JEQ(operand.LabelRef("begin"))
+	if !s.avx512 {
+		c.MOVQ(reg.R15, reg.R9)
+		c.SHLQ(operand.U8(6), reg.R9)
+		c.ADDQ(reg.R9, reg.R8)
+	}
+	for v := 0; v < s.vecs; v++ {
+		c.VMOVUPS(at(reg.R8, v*width), weight(v))
+		for r := 0; r < s.rows; r++ {
+			c.VADDPS(weight(v), sum(r, v), sum(r, v))
+		}
+	}
+
+	c.Label("begin")
+	c.MOVQ(field(tA), reg.RAX)
+	c.MOVQ(field(tOff), reg.RBX)
+	c.MOVQ(field(tNoff), reg.RCX)
+	c.MOVQ(field(tB), reg.RDX)
+	if !s.avx512 {
+		c.MOVQ(reg.R15, reg.R9)
+		c.SHLQ(operand.U8(6), reg.R9)
+		c.ADDQ(reg.R9, reg.RDX)
+	}
+	c.MOVQ(field(tAstep), reg.RSI)
+	c.SHLQ(operand.U8(2), reg.RSI)
+	c.LEAQ(operand.Mem{Base: reg.RSI, Index: reg.RSI, Scale: 2}, reg.RDI)
+	// Rows 3i, 3i+1, 3i+2 are read at pointer i plus 0, 1, 2 steps.
+	ptr := []reg.Register{reg.R8, reg.R9, reg.R10, reg.R11, reg.R12}[:(s.rows+2)/3]
+	row := func(r, disp int) operand.Mem {
+		m := at(ptr[r/3], disp)
+		if r%3 > 0 {
+			m.Index, m.Scale = reg.RSI, uint8(r%3)
+		}
+		return m
+	}
+	step := func(u int) {
+		for v := 0; v < s.vecs; v++ {
+			c.VMOVUPS(at(reg.RDX, u*panelBytes+v*width), weight(v))
+		}
+		for r := 0; r < s.rows; r++ {
+			c.VBROADCASTSS(row(r, 4*u), spread(r))
+			for v := 0; v < s.vecs; v++ {
+				c.VFMADD231PS(weight(v), spread(r), sum(r, v))
+			}
+		}
+	}
+	c.Label("segment")
+	c.MOVLQSX(at(reg.RBX, 0), reg.R8)
+	c.LEAQ(operand.Mem{Base: reg.RAX, Index: reg.R8, Scale: 4}, reg.R8)
+	for i := 1; i < len(ptr); i++ {
+		c.LEAQ(operand.Mem{Base: ptr[i-1], Index: reg.RDI, Scale: 1}, ptr[i])
+	}
+	c.MOVQ(field(tKseg), reg.R13)
+	c.SHRQ(operand.U8(2), reg.R13)
+	c.JEQ(operand.LabelRef("rest"))
+	c.Label("four")
+	for u := 0; u < 4; u++ {
+		step(u)
+	}
+	c.ADDQ(operand.U32(4*panelBytes), reg.RDX)
+	for _, p := range ptr {
+		c.ADDQ(operand.U8(16), p)
+	}
+	c.DECQ(reg.R13)
+	c.JNE(operand.LabelRef("four"))
+	c.Label("rest")
+	c.MOVQ(field(tKseg), reg.R13)
+	c.ANDQ(operand.U8(3), reg.R13)
+	c.JEQ(operand.LabelRef("next"))
+	c.Label("one")
+	step(0)
+	c.ADDQ(operand.U32(panelBytes), reg.RDX)
+	for _, p := range ptr {
+		c.ADDQ(operand.U8(4), p)
+	}
+	c.DECQ(reg.R13)
+	c.JNE(operand.LabelRef("one"))
+	c.Label("next")
+	c.ADDQ(operand.U8(4), reg.RBX)
+	c.DECQ(reg.RCX)
+	c.JNE(operand.LabelRef("segment"))
+
+	c.CMPQ(field(tAdd), operand.U8(0))
+	c.JEQ(operand.LabelRef("relu"))
+	walk(tAdd, tAddrow, tAddvec, func(m operand.Mem, r reg.Register) { c.VADDPS(m, r, r) })
+	c.Label("relu")
+	c.CMPQ(field(tRelu), operand.U8(0))
+	c.JEQ(operand.LabelRef("store"))
+	zero(weight(0))
+	for r := 0; r < s.rows; r++ {
+		for v := 0; v < s.vecs; v++ {
+			// The sum comes last: the maximum of NaN and x is x.
+			c.VMAXPS(sum(r, v), weight(0), sum(r, v))
+		}
+	}
+	c.Label("store")
+	walk(tC, tCrow, tCvec, func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func tileDispatch() string {
+	var b strings.Builder
+	b.WriteString(header)
+	b.WriteString("// tileSIMD runs t in assembly, if there is any for this machine.\nfunc tileSIMD(t *tile, rows, cols int) bool {\nswitch isa {\ncase avx512:\nif cols == Block {\nswitch rows {\n")
+	for r := 1; r <= rows512; r++ {
+		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{true, r, 1}.name())
+	}
+	b.WriteString("}\nreturn true\n}\nswitch rows {\n")
+	for r := 1; r <= rows512; r++ {
+		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{true, r, 2}.name())
+	}
+	b.WriteString("}\nreturn true\ncase avx2:\nfor half := 0; half*Block < cols; half++ {\nswitch rows {\n")
+	for r := 1; r <= rows2; r++ {
+		fmt.Fprintf(&b, "case %d: %s(t, half)\n", r, shape{false, r, 2}.name())
+	}
+	b.WriteString("}\n}\nreturn true\n}\nreturn false\n}\n")
+	return b.String()
+}

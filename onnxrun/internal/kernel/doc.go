@@ -1,0 +1,60 @@
+// Package kernel is how the numbers are made: slices in, slices out. It knows
+// no graph, no tensors and no errors; a slice that is too short is a mistake of
+// the caller and panics before anything is read or written.
+//
+// # Design
+//
+// What is here? The matrix product on packed panels (Gemm), direct convolution
+// in a blocked layout (Conv, ConvOut), the changes of layout (ToBlocked,
+// Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
+// (Sum … SoftmaxRow), the same on the lanes of blocked pixels (SumLanes …), and
+// the workers that share the load (Pool). Each comment gives the Go loop that
+// the kernel equals.
+//
+// Who splits the work? The caller, by the ranges that kernels take (panels,
+// groups, rows, blocks) and the parts of Pool.Run. A kernel itself runs on one
+// goroutine and allocates nothing.
+//
+// Why does the split not show in the result? Every output of a product or a
+// convolution is one chain of multiply-adds, in an order that depends on the
+// sizes of the layer alone; partial sums that pass through memory stay float32
+// and lose nothing. Every element of an element-wise kernel goes through the
+// same vector instructions, the last ones of a slice under a mask. Reductions
+// accumulate in float64, in an order that depends on the length alone. So the
+// bytes of a result do not depend on batch, threads or position. They may differ
+// between the assembly and its generic twin; AVX2 and AVX-512 agree to the bit.
+//
+// Why one microkernel? R rows times C vectors of 16 outputs, the left operand
+// broadcast from memory with a stride from row to row, the right one packed and
+// read in order, and a table of offsets for the segments of the sum: that is a
+// matrix product (one segment), a convolution of any stride and dilation
+// (a segment for each tap and block of channels), and one of few channels (a
+// segment for each tap and channel). R is as large as the registers allow, 14
+// for AVX-512 and 6 for AVX2; an image row or a matrix is cut into tiles of
+// nearly equal height, since a small last tile would run at a fraction of the
+// rate. Segments are walked inside the assembly so that sums stay in registers
+// for hundreds of steps.
+//
+// Why blocks of 16 channels for every instruction set? It is one vector or two,
+// a full cache line, and the same weights and buffers serve all.
+//
+// Who pads? The caller, once, when it writes an activation: the inner loops know
+// no borders. Conv writes into the frame of a larger image if told its strides.
+//
+// Which instruction set? The best of the machine: AVX-512 (F, DQ, BW, VL), else
+// AVX2 with FMA, else plain Go; see ISA. The environment variable
+// SAMPLEONNX_ISA=avx512|avx2|generic asks for a lower one, the build tag purego
+// leaves the assembly out.
+//
+// Where does the assembly come from? From the Go programs in _asm, a module of
+// its own that users of this one never download. Regenerate with "go generate";
+// it needs Go and nothing else.
+//
+// How exact are the functions? Measured against float64, in units of the last
+// place: exp 1, log 0.9, tanh 1.3, erf 1, sin and cos 1.5 (below 1e4; beyond,
+// float64 takes over), sigmoid 2.2, SiLU 2.7, softplus 1.8, elu 0.9; gelu
+// 2.5e-7 absolute. Infinities, NaN, denormals and overflow come out as the
+// mathematics says. The tests hold these.
+package kernel
+
+//go:generate go run -C _asm . ..

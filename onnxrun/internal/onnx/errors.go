@@ -1,0 +1,84 @@
+package onnx
+
+import (
+	"fmt"
+	"strings"
+)
+
+// FormatError reports bytes that are not a valid ONNX model.
+type FormatError struct {
+	File string // "" when the model came as bytes
+	Node string // the node concerned, as Where prints it; "" when none
+	Msg  string // what was found and what is wanted
+}
+
+func (e *FormatError) Error() string { return message(e.File, e.Node, e.Msg) }
+
+// UnsupportedError reports a valid model that this runtime cannot run. Nodes
+// lists every unsupported node, not only the first; Msg says what is not
+// supported when it is not a node.
+type UnsupportedError struct {
+	File  string
+	Nodes []Unsupported
+	Msg   string
+}
+
+// Unsupported is one node that cannot run, and why.
+type Unsupported struct {
+	Node    string // the node's name; "" when it has none
+	Op      string
+	Domain  string
+	Version int64
+	Reason  string
+}
+
+func (u Unsupported) String() string {
+	op := u.Op
+	if u.Domain != "" {
+		op = u.Domain + "." + u.Op
+	}
+	return fmt.Sprintf("node %q (%s, opset %d): %s", u.Node, op, u.Version, u.Reason)
+}
+
+func (e *UnsupportedError) Error() string {
+	if len(e.Nodes) == 0 {
+		return message(e.File, "", "not supported: "+e.Msg)
+	}
+	parts := make([]string, len(e.Nodes))
+	for i, n := range e.Nodes {
+		parts[i] = n.String()
+	}
+	what := "1 node is not supported: "
+	if len(parts) != 1 {
+		what = fmt.Sprintf("%d nodes are not supported: ", len(parts))
+	}
+	return message(e.File, "", what+strings.Join(parts, "; "))
+}
+
+// LimitError reports a limit that a file or a request would exceed.
+type LimitError struct {
+	File string
+	What string // "tensor elements", "nodes", …
+	Got  int64
+	Max  int64
+}
+
+func (e *LimitError) Error() string {
+	return message(e.File, "", fmt.Sprintf("%s: %d is over the limit of %d", e.What, e.Got, e.Max))
+}
+
+// Where names a node in error messages.
+func (n *Node) Where() string { return fmt.Sprintf("node %q (%s)", n.Name, n.Op) }
+
+func message(file, node, msg string) string {
+	var b strings.Builder
+	b.WriteString("onnxrun: ")
+	if file != "" {
+		b.WriteString(file + ": ")
+	}
+	if node != "" {
+		b.WriteString(node + ": ")
+	}
+	b.WriteString(msg)
+	return b.String()
+}

@@ -1,0 +1,73 @@
+package onnx
+
+import "math"
+
+// Limits bounds what a file may ask for, so that no file can exhaust the
+// program that reads it. A field left 0 means its default. Going over a limit
+// is a *LimitError.
+type Limits struct {
+	FileBytes   int64 // bytes of the model file and of each external data file; default 16 GiB
+	WeightBytes int64 // bytes of all constants together; default 16 GiB
+	TensorElems int64 // elements of one constant, and any one dimension; default 2³¹-1
+	Rank        int   // dimensions of one tensor; default 32
+	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000
+	Depth       int   // subgraphs inside subgraphs plus calls inside calls; default 32
+	NodeAttrs   int   // attributes of one node; default 256
+	Fields      int   // protobuf fields, which bound every list of the file; default 2,000,000
+	NameBytes   int64 // bytes of all names together; default 64 MiB
+	Files       int   // external data files; default 4,096
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def64 := func(v *int64, d int64) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def64(&l.FileBytes, 16<<30)
+	def64(&l.WeightBytes, 16<<30)
+	def64(&l.TensorElems, math.MaxInt32)
+	def(&l.Rank, 32)
+	def(&l.Nodes, 100_000)
+	def(&l.Depth, 32)
+	def(&l.NodeAttrs, 256)
+	def(&l.Fields, 2_000_000)
+	def64(&l.NameBytes, 64<<20)
+	def(&l.Files, 4096)
+
+	// Sizes in bytes of anything within these fit an int, on every machine.
+	l.FileBytes = min(l.FileBytes, math.MaxInt)
+	l.TensorElems = min(l.TensorElems, math.MaxInt/16)
+	return l
+}
+
+// elements is the number of elements of a shape. The product of the dimensions
+// other than 0 stays within limit too, so that partial products (strides)
+// cannot overflow later. ok is false when limit is exceeded.
+func elements(dims []int64, limit int64) (n, got int64, ok bool) {
+	product, zero := int64(1), false
+	for _, d := range dims {
+		switch {
+		case d == 0:
+			zero = true
+		case d > limit:
+			return 0, d, false
+		case product > limit/d:
+			if product > math.MaxInt64/d {
+				return 0, math.MaxInt64, false
+			}
+			return 0, product * d, false
+		default:
+			product *= d
+		}
+	}
+	if zero {
+		return 0, 0, true
+	}
+	return product, product, true
+}

@@ -1,0 +1,133 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+)
+
+// Open maps a model file and decodes it. External data is looked for beside
+// the file, as path names it, and mapped too. The mappings last until Close;
+// the files must not be changed or truncated before.
+func Open(path string, lim Limits) (*Model, error) {
+	lim = lim.withDefaults()
+	// Opening a pipe would wait for its writer: look first.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("onnxrun: %w", err)
+	}
+	if err := regular(info); err != nil {
+		return nil, inFile(path, err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("onnxrun: %w", err)
+	}
+	defer f.Close()
+	data, unmap, err := mapRegular(f, lim.FileBytes)
+	if err != nil {
+		return nil, inFile(path, err)
+	}
+	ext := beside(path)
+	ext.closers = append(ext.closers, unmap)
+	m, err := parse(data, lim, ext)
+	return m, inFile(path, err)
+}
+
+// Load reads a model, and its external data, from a file system.
+func Load(fsys fs.FS, name string, lim Limits) (*Model, error) {
+	lim = lim.withDefaults()
+	data, err := readRegular(fsys, name, lim.FileBytes)
+	if err != nil {
+		return nil, inFile(name, err)
+	}
+	m, err := parse(data, lim, within(fsys, path.Dir(name)))
+	return m, inFile(name, err)
+}
+
+// Parse decodes a model from its bytes, which the model keeps and which must
+// not be changed. There is no external data.
+func Parse(data []byte, lim Limits) (*Model, error) {
+	lim = lim.withDefaults()
+	if int64(len(data)) > lim.FileBytes {
+		return nil, &LimitError{What: "bytes of the model", Got: int64(len(data)), Max: lim.FileBytes}
+	}
+	return parse(data, lim, &externalFiles{})
+}
+
+// Close unmaps the model's files. Its weights must not be used afterwards.
+func (m *Model) Close() error {
+	closers := m.closers
+	m.closers = nil
+	return closeAll(closers)
+}
+
+func closeAll(closers []func() error) error {
+	var errs []error
+	for _, c := range closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// parse decodes data; it closes ext's files when it fails.
+func parse(data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(ext.closers)
+		}
+	}()
+	p := &parser{lim: lim, ext: ext, names: map[string]string{}}
+	pm := p.model(data)
+	if _, ok := errors.AsType[*FormatError](p.err); ok {
+		if what := sniff(data); what != "" {
+			return nil, formatError("", "%s", what)
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	b := &builder{p: p, model: pm, lifted: map[listData]*Tensor{}}
+	g, err := b.graph(pm.graph, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.unsupported) > 0 {
+		return nil, &UnsupportedError{Nodes: b.unsupported}
+	}
+	return &Model{
+		IRVersion:       pm.irVersion,
+		Opset:           pm.opset,
+		Producer:        pm.producer,
+		ProducerVersion: pm.producerVersion,
+		Name:            pm.graph.name,
+		Metadata:        pm.metadata,
+		Graph:           g,
+		closers:         ext.closers,
+	}, nil
+}
+
+// inFile adds the file's name to an error.
+func inFile(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*FormatError](err); ok {
+		e.File = name
+		return e
+	}
+	if e, ok := errors.AsType[*LimitError](err); ok {
+		e.File = name
+		return e
+	}
+	if e, ok := errors.AsType[*UnsupportedError](err); ok {
+		e.File = name
+		return e
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("onnxrun: %w", pe)
+	}
+	return fmt.Errorf("onnxrun: %s: %w", name, err)
+}

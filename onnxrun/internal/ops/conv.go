@@ -1,0 +1,325 @@
+package ops
+
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// fewChannels is the number of input channels below which a blocked input would
+// be mostly padding: the direct convolution then reads a plain one.
+const fewChannels = 8
+
+// lowerConv is Conv over any number of spatial axes. There are four ways to do
+// it, and which is taken depends on the weights' shape and the input's layout
+// alone, never on the batch:
+//
+//   - direct: one or two spatial axes, one group, constant weights. It gives a
+//     blocked output, from a blocked input or from a plain one; or a plain
+//     output, where that has so few channels that blocks are waste;
+//   - gemm: gather the windows into a matrix and multiply. Everything in float32;
+//   - depthwise: groups of one input channel, which a matrix product would
+//     spend on padding;
+//   - loops: float64.
+func lowerConv(c *Call) (*Kernel, error) {
+	v, err := newConv(c)
+	if err != nil {
+		return nil, err
+	}
+	x := c.In[0].Type
+	out := Type{DType: x.DType, Shape: append([]int{x.Shape[0], v.oc}, v.w.out...)}
+	k := &Kernel{
+		Out:   []Type{out},
+		FLOPs: 2 * float64(out.Elems()) * float64(v.ic/v.groups) * float64(v.w.taps()),
+	}
+	if x.Layout == Blocked && !v.direct() {
+		return nil, c.Invalid("a blocked input to a convolution that is not direct")
+	}
+	switch {
+	case !IsFloat32(x.DType):
+		v.bindLoops(k)
+	case v.direct() && v.fewOutputs():
+		v.bindFewOutputs(k, c)
+	case v.direct():
+		k.Out[0].Layout = Blocked
+		v.bindDirect(k, c)
+	case v.depthwise():
+		v.bindDepthwise(k)
+	default:
+		v.bindGather(k, func(w *Tensor, _ []byte) ([]float32, []Task) { return Data[float32](w), nil })
+	}
+	return k, nil
+}
+
+// convLayouts asks for a blocked input where the convolution is direct, unless
+// the channels are so few that blocks are waste, or the input is plain and has
+// to be copied into a padded frame anyway, which reorders it on the way.
+func convLayouts(c *Call) []Layout {
+	l := make([]Layout, len(c.In))
+	v, err := newConv(c)
+	if err != nil || !IsFloat32(c.In[0].DType) || v.groups != 1 || v.ic < fewChannels {
+		return l
+	}
+	if v.directShape() && (c.In[0].Layout == Blocked || !v.pointwise() && !v.padded()) {
+		l[0] = Blocked
+	}
+	return l
+}
+
+// conv is a convolution with its shapes checked.
+type conv struct {
+	x              Type
+	n, ic, oc      int
+	groups         int
+	w              *window
+	constant, bias bool
+}
+
+func newConv(c *Call) (*conv, error) {
+	x, w := c.In[0].Type, c.In[1].Type
+	rank := len(x.Shape)
+	if rank < 3 || len(w.Shape) != rank {
+		return nil, c.Invalid("the input has shape %v and the weights %v, want equal ranks of at least 3", x.Shape, w.Shape)
+	}
+	if !IsFloat32(x.DType) && x.DType != onnx.Double {
+		return nil, c.Invalid("the input is %v, want a float tensor", x.DType)
+	}
+	if w.DType != x.DType || c.Has(2) && c.In[2].DType != x.DType {
+		return nil, c.Invalid("the input is %v, the weights %v", x.DType, w.DType)
+	}
+	v := &conv{
+		x: x, n: x.Shape[0], ic: x.Shape[1], oc: w.Shape[0],
+		groups: c.Int("group", 1), constant: c.In[1].Const != nil, bias: c.Has(2),
+	}
+	if v.groups < 1 || v.ic%v.groups != 0 || v.oc%v.groups != 0 || w.Shape[1] != v.ic/v.groups {
+		return nil, c.Invalid("%d groups do not fit %d input channels and weights of shape %v", v.groups, v.ic, w.Shape)
+	}
+	if v.bias && !slices.Equal(c.In[2].Shape, []int{v.oc}) {
+		return nil, c.Invalid("the bias has shape %v, want [%d]", c.In[2].Shape, v.oc)
+	}
+	kernel := w.Shape[2:]
+	if given := c.Ints("kernel_shape"); given != nil && !slices.Equal(given, kernel) {
+		return nil, c.Invalid("kernel_shape is %v, the weights have %v", given, kernel)
+	}
+	var err error
+	if v.w, err = newWindow(c, x.Shape[2:], kernel, false); err != nil {
+		return nil, err
+	}
+	if err := v.w.check(c, v.n, (v.ic+Block-1)&^(Block-1), (v.oc+Block-1)&^(Block-1)); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// directShape reports whether the direct convolution takes the shapes.
+func (v *conv) directShape() bool {
+	if v.groups != 1 || !v.constant || len(v.w.in) > 2 || v.ic < 1 || v.oc < 1 {
+		return false
+	}
+	return !v.depthwise()
+}
+
+func (v *conv) direct() bool {
+	if !v.directShape() {
+		return false
+	}
+	// A plain input of many channels, one window an element, is a matrix as it
+	// lies, and stays plain.
+	return v.x.Layout == Blocked || v.ic < fewChannels || !v.pointwise()
+}
+
+// fewOutputs: all taps of all output channels together fill fewer vectors than
+// each tap's output channels would, padded to a block.
+func (v *conv) fewOutputs() bool {
+	taps := v.w.taps()
+	return v.oc < fewChannels && v.ic >= fewChannels && kernel.Panels(v.oc*taps)*kernel.PanelCols < Block*taps
+}
+
+// depthwise: one input channel for each group, and few output channels.
+func (v *conv) depthwise() bool { return v.ic == v.groups && v.oc <= 4*v.groups }
+
+// pointwise: each output element reads the input element at its place.
+func (v *conv) pointwise() bool {
+	return v.w.taps() == 1 && elems(v.w.stride) == 1 && !v.padded()
+}
+
+func (v *conv) padded() bool {
+	for i := range v.w.in {
+		if v.w.begin[i] != 0 || v.w.end[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// plane is the sizes of a convolution over one or two axes, as two.
+func plane(v []int, one int) (h, w int) {
+	if len(v) == 1 {
+		return one, v[0]
+	}
+	return v[0], v[1]
+}
+
+// frame is the size of the padded input of one or two axes.
+func (v *conv) frame() (h, w int) {
+	h, w = plane(v.w.in, 1)
+	bh, bw := plane(v.w.begin, 0)
+	eh, ew := plane(v.w.end, 0)
+	return h + bh + eh, w + bw + ew
+}
+
+// source is the input of a direct convolution, images next to each other: where
+// it is padded, or has another layout than it needs, a copy in scratch memory.
+type source struct {
+	v        *conv
+	few      bool // plain planes, for few channels; otherwise blocks
+	copied   bool
+	planes   int // planes of an image: channels or blocks
+	lanes    int
+	ph, pw   int
+	imageLen int
+}
+
+func (v *conv) source(k *Kernel) *source {
+	s := &source{v: v, few: v.x.Layout == Plain && v.ic < fewChannels}
+	s.copied = v.padded() || v.x.Layout == Plain && !s.few
+	s.planes, s.lanes = kernel.Blocks(v.ic), Block
+	if s.few {
+		s.planes, s.lanes = v.ic, 1
+	}
+	s.ph, s.pw = v.frame()
+	s.imageLen = s.planes * s.lanes * s.ph * s.pw
+	if s.copied {
+		k.Scratch = 4 * v.n * s.imageLen
+	}
+	return s
+}
+
+// bind gives the images and the task that copies them, if they are a copy.
+func (s *source) bind(m Memory) ([]float32, []Task) {
+	from := Data[float32](m.In[0])
+	if !s.copied {
+		return from, nil
+	}
+	v := s.v
+	to := Floats(m.Shared(), v.n*s.imageLen)
+	fromLen := v.x.Len() / v.n
+	h, w := plane(v.w.in, 1)
+	top, left := plane(v.w.begin, 0)
+	items := v.n * s.planes
+	parts, step := divide(items, 0.2*float64(s.ph*s.pw*s.lanes))
+	return to, []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, items)
+		for lo < hi {
+			n, p0 := lo/s.planes, lo%s.planes
+			p1 := min(s.planes, p0+hi-lo)
+			dst, src := to[n*s.imageLen:][:s.imageLen], from[n*fromLen:][:fromLen]
+			switch {
+			case s.few:
+				kernel.PadPlanes(dst, src, h, w, top, left, s.ph, s.pw, p0, p1)
+			case v.x.Layout == Plain:
+				kernel.ToBlockedPadded(dst, src, v.ic, h, w, top, left, s.ph, s.pw, p0, p1)
+			default:
+				kernel.PadBlocked(dst, src, h, w, top, left, s.ph, s.pw, p0, p1)
+			}
+			lo += p1 - p0
+		}
+	}}}
+}
+
+// bindDirect: every part is one group of output channels of some rows of an image.
+func (v *conv) bindDirect(k *Kernel, c *Call) {
+	s := v.source(k)
+	g := &kernel.Conv{IC: v.ic, OC: v.oc, Plain: s.few, PH: s.ph, PW: s.pw}
+	g.KH, g.KW = plane(v.w.kernel, 1)
+	g.StrideH, g.StrideW = plane(v.w.stride, 1)
+	g.DilH, g.DilW = plane(v.w.dilation, 1)
+	g.OH, g.OW = plane(v.w.out, 1)
+	k.Algo = "direct"
+	weights, packs := c.In[1].Const, c.Packs
+	how := "direct"
+	if s.few {
+		how = "direct, plain"
+	}
+	outLen := 0
+	if v.n > 0 {
+		outLen = k.Out[0].Len() / v.n
+	}
+	k.Bind = func(m Memory) []Task {
+		dst := Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		g := *g
+		g.Init()
+		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		bias := v.biasOf(m)
+		src, tasks := s.bind(m)
+		groups := g.Groups()
+		rowNanos := 2 * float64(v.ic*g.KH*g.KW*kernel.PanelCols*g.OW) / 80
+		_, rows := divide(g.OH, rowNanos/4) // parts of about 64 µs: each reads its group's weights anew
+		pieces := ceilDiv(g.OH, rows)
+		// One group of output channels after the other, so that a worker meets
+		// the same weights again in the next image.
+		parts, step := divide(groups*v.n*pieces, float64(rows)*rowNanos)
+		return append(tasks, Task{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, groups*v.n*pieces)
+			for i := lo; i < hi; i++ {
+				group, n, y := i/(v.n*pieces), i/pieces%v.n, i%pieces*rows
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, nil,
+					group, group+1, y, min(g.OH, y+rows), kernel.ActNone)
+			}
+		}})
+	}
+}
+
+// bindFewOutputs is the direct convolution into a few plain channels: every part
+// is some rows of an image.
+func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
+	s := v.source(k)
+	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, PH: s.ph, PW: s.pw}
+	g.KH, g.KW = plane(v.w.kernel, 1)
+	g.StrideH, g.StrideW = plane(v.w.stride, 1)
+	g.DilH, g.DilW = plane(v.w.dilation, 1)
+	g.OH, g.OW = plane(v.w.out, 1)
+	k.Algo = "direct, few outputs"
+	weights, packs := c.In[1].Const, c.Packs
+	outLen := 0
+	if v.n > 0 {
+		outLen = k.Out[0].Len() / v.n
+	}
+	k.Bind = func(m Memory) []Task {
+		dst := Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		g := *g
+		g.Init()
+		packed := packs.Get(weights, "few outputs", g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		bias := v.biasOf(m)
+		src, tasks := s.bind(m)
+		// A part starts by multiplying the rows above its first: not too few rows.
+		rowNanos := 2 * float64(v.ic*kernel.Panels(v.oc*g.KH*g.KW)*kernel.PanelCols*s.pw*g.StrideH) / 60
+		_, rows := divide(g.OH, rowNanos/4)
+		rows = max(rows, min(g.OH, 2*g.KH*g.DilH))
+		pieces := ceilDiv(g.OH, rows)
+		parts, step := divide(v.n*pieces, float64(rows)*rowNanos)
+		return append(tasks, Task{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, v.n*pieces)
+			for i := lo; i < hi; i++ {
+				n, y := i/pieces, i%pieces*rows
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias,
+					y, min(g.OH, y+rows), kernel.ActNone)
+			}
+		}})
+	}
+}
+
+// biasOf is the bias, nil when there is none.
+func (v *conv) biasOf(m Memory) []float32 {
+	if !v.bias {
+		return nil
+	}
+	return Data[float32](m.In[2])
+}

@@ -1,0 +1,226 @@
+package ops
+
+import (
+	"math"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// rowNorm is a normalisation of the trailing axes: each row becomes
+// (x − mean)/σ · scale + bias, without the mean for RMSNormalization.
+type rowNorm struct {
+	x           Type
+	axis        int
+	rows, size  int
+	eps         float64
+	rms         bool
+	scale, bias *rowParam
+}
+
+// rowParam is an input broadcast to the rows: element i of row r is element
+// base(r) + at[i]; at is nil when the elements follow each other.
+type rowParam struct {
+	input int
+	shape []int // leading axes of x
+	step  []int // for each of them; 0 where the parameter is broadcast
+	at    []int
+}
+
+func (p *rowParam) base(row int) int {
+	off := 0
+	for d := len(p.shape) - 1; d >= 0; d-- {
+		off += row % p.shape[d] * p.step[d]
+		row /= p.shape[d]
+	}
+	return off
+}
+
+// lowerLayerNorm is LayerNormalization, with the mean and the inverse standard
+// deviation as further outputs.
+func lowerLayerNorm(c *Call) (*Kernel, error) { return lowerRowNorm(c, false) }
+
+// lowerRMSNorm is RMSNormalization.
+func lowerRMSNorm(c *Call) (*Kernel, error) { return lowerRowNorm(c, true) }
+
+func lowerRowNorm(c *Call, rms bool) (*Kernel, error) {
+	x := c.In[0].Type
+	axis, err := c.Axis(c.Int("axis", -1), len(x.Shape))
+	if err != nil {
+		return nil, err
+	}
+	if !IsFloat32(x.DType) && x.DType != onnx.Double {
+		return nil, c.Invalid("the input is %v, want a float tensor", x.DType)
+	}
+	// stash_type asks for float32 (1) at least; everything here has that.
+	if stash := c.Int("stash_type", 1); stash != int(onnx.Float) && stash != int(onnx.Double) && stash != int(onnx.BFloat16) && stash != int(onnx.Float16) {
+		return nil, c.Invalid("stash_type is %d", stash)
+	}
+	v := &rowNorm{
+		x: x, axis: axis, rows: elems(x.Shape[:axis]), size: elems(x.Shape[axis:]),
+		eps: float64(c.Float("epsilon", 1e-5)), rms: rms,
+	}
+	if v.scale, err = v.param(c, 1); err != nil {
+		return nil, err
+	}
+	if v.bias, err = v.param(c, 2); err != nil {
+		return nil, err
+	}
+	stats := Type{DType: onnx.Float, Shape: append([]int(nil), x.Shape...)}
+	if x.DType == onnx.Double {
+		stats.DType = onnx.Double
+	}
+	for i := axis; i < len(x.Shape); i++ {
+		stats.Shape[i] = 1
+	}
+	k := &Kernel{Out: []Type{x}, InPlace: []int{0}, FLOPs: 6 * float64(x.Elems())}
+	for range c.Node.Outputs[1:] {
+		k.Out = append(k.Out, stats)
+	}
+	if x.DType == onnx.Double {
+		k.Bind = v.loops
+	} else {
+		k.Bind = v.bind
+	}
+	return k, nil
+}
+
+// param reads how input i broadcasts to the rows of x.
+func (v *rowNorm) param(c *Call, i int) (*rowParam, error) {
+	if !c.Has(i) {
+		return nil, nil
+	}
+	t := c.In[i].Type
+	if t.DType != v.x.DType && !(IsFloat32(t.DType) && IsFloat32(v.x.DType)) {
+		return nil, c.Invalid("input %d is %v, the first %v", i, t.DType, v.x.DType)
+	}
+	rank := len(v.x.Shape)
+	step := make([]int, rank)
+	if len(t.Shape) > rank {
+		return nil, c.Invalid("input %d has shape %v, which does not broadcast to %v", i, t.Shape, v.x.Shape)
+	}
+	n := 1
+	for d := len(t.Shape) - 1; d >= 0; d-- {
+		to := d + rank - len(t.Shape)
+		switch t.Shape[d] {
+		case v.x.Shape[to]:
+			if t.Shape[d] != 1 {
+				step[to] = n
+			}
+		case 1:
+		default:
+			return nil, c.Invalid("input %d has shape %v, which does not broadcast to %v", i, t.Shape, v.x.Shape)
+		}
+		n *= t.Shape[d]
+	}
+	p := &rowParam{input: i, shape: v.x.Shape[:v.axis], step: step[:v.axis]}
+	at := make([]int, v.size)
+	follow := true
+	for j := range at {
+		rest := j
+		for d := rank - 1; d >= v.axis; d-- {
+			at[j] += rest % v.x.Shape[d] * step[d]
+			rest /= v.x.Shape[d]
+		}
+		follow = follow && at[j] == j
+	}
+	if !follow {
+		p.at = at
+	}
+	return p, nil
+}
+
+func (v *rowNorm) bind(m Memory) []Task {
+	src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
+	var means, inverses []float32
+	if len(m.Out) > 1 && m.Out[1] != nil {
+		means = Data[float32](m.Out[1])
+	}
+	if len(m.Out) > 2 && m.Out[2] != nil {
+		inverses = Data[float32](m.Out[2])
+	}
+	scale := Data[float32](m.In[1])
+	var bias []float32
+	if v.bias != nil {
+		bias = Data[float32](m.In[2])
+	}
+	parts, step := divide(v.rows, 40+0.7*float64(v.size))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, v.rows)
+		for r := lo; r < hi; r++ {
+			x, y := src[r*v.size:][:v.size], dst[r*v.size:][:v.size]
+			mean := 0.0
+			if !v.rms {
+				mean = kernel.Sum(x) / float64(v.size)
+			}
+			inverse := 1 / math.Sqrt(kernel.SumSquares(x, mean)/float64(v.size)+v.eps)
+			if means != nil {
+				means[r] = float32(mean)
+			}
+			if inverses != nil {
+				inverses[r] = float32(inverse)
+			}
+			kernel.ScaleShift(y, x, float32(inverse), float32(-mean*inverse))
+			if base := v.scale.base(r); v.scale.at == nil {
+				kernel.Mul(y, y, scale[base:][:v.size])
+			} else {
+				for i, at := range v.scale.at {
+					y[i] *= scale[base+at]
+				}
+			}
+			if bias == nil {
+				continue
+			}
+			if base := v.bias.base(r); v.bias.at == nil {
+				kernel.Add(y, y, bias[base:][:v.size])
+			} else {
+				for i, at := range v.bias.at {
+					y[i] += bias[base+at]
+				}
+			}
+		}
+	}}}
+}
+
+// loops is the normalisation of float64.
+func (v *rowNorm) loops(m Memory) []Task {
+	src, dst := Data[float64](m.In[0]), Data[float64](m.Out[0])
+	scale := Data[float64](m.In[1])
+	var bias []float64
+	if v.bias != nil {
+		bias = Data[float64](m.In[2])
+	}
+	parts, step := divide(v.rows, 5*float64(v.size))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, v.rows)
+		for r := lo; r < hi; r++ {
+			x, y := src[r*v.size:][:v.size], dst[r*v.size:][:v.size]
+			mean, variance := moments(x)
+			if v.rms {
+				variance += mean * mean
+				mean = 0
+			}
+			inverse := 1 / math.Sqrt(variance+v.eps)
+			if len(m.Out) > 1 && m.Out[1] != nil {
+				Data[float64](m.Out[1])[r] = mean
+			}
+			if len(m.Out) > 2 && m.Out[2] != nil {
+				Data[float64](m.Out[2])[r] = inverse
+			}
+			for i := range x {
+				z := (x[i] - mean) * inverse * scale[v.scale.base(r)+v.scale.index(i)]
+				if bias != nil {
+					z += bias[v.bias.base(r)+v.bias.index(i)]
+				}
+				y[i] = z
+			}
+		}
+	}}}
+}
+
+func (p *rowParam) index(i int) int {
+	if p.at == nil {
+		return i
+	}
+	return p.at[i]
+}

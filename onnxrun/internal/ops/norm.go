@@ -1,0 +1,469 @@
+package ops
+
+import (
+	"math"
+	"slices"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// normLayouts: a normalisation of a blocked image stays blocked; its
+// parameters are plain.
+func normLayouts(c *Call) []Layout {
+	l := make([]Layout, len(c.In))
+	if x := c.In[0].Type; x.Layout == Blocked && len(x.Shape) >= 3 && IsFloat32(x.DType) {
+		l[0] = Blocked
+	}
+	return l
+}
+
+// channelNorm is a normalisation of images [n, c, space]: every channel of an
+// image becomes x·scale + shift, where scale and shift follow from a
+// parameter pair of the channel and, unless they are given, from the mean and
+// variance over a group of channels of the image.
+type channelNorm struct {
+	x                  Type
+	n, channels, space int
+	groups             int // 0: mean and variance are inputs
+	eps                float64
+	silu               bool // y·sigmoid(y) follows
+
+	gamma, beta, mean, variance int // inputs
+	perGroup                    bool
+}
+
+func newChannelNorm(c *Call) (*channelNorm, error) {
+	x := c.In[0].Type
+	if len(x.Shape) < 2 {
+		return nil, c.Invalid("the input has shape %v, want at least 2 axes", x.Shape)
+	}
+	if !IsFloat32(x.DType) && x.DType != onnx.Double {
+		return nil, c.Invalid("the input is %v, want a float tensor", x.DType)
+	}
+	return &channelNorm{
+		x: x, n: x.Shape[0], channels: x.Shape[1], space: elems(x.Shape[2:]),
+		eps: float64(c.Float("epsilon", 1e-5)), gamma: 1, beta: 2,
+	}, nil
+}
+
+// parameters checks that inputs are vectors of n elements.
+func (v *channelNorm) parameters(c *Call, n int, inputs ...int) error {
+	for _, i := range inputs {
+		t := c.In[i].Type
+		if !slices.Equal(t.Shape, []int{n}) {
+			return c.Invalid("input %d has shape %v, want [%d]", i, t.Shape, n)
+		}
+		if t.DType != v.x.DType && !(IsFloat32(t.DType) && IsFloat32(v.x.DType)) {
+			return c.Invalid("input %d is %v, the image %v", i, t.DType, v.x.DType)
+		}
+	}
+	return nil
+}
+
+// lowerBatchNorm is BatchNormalization with the statistics given, as in
+// inference. Before opset 9, spatial=0 kept statistics for each element of an
+// image; before 14 outputs 1 to 4 belonged to training.
+func lowerBatchNorm(c *Call) (*Kernel, error) {
+	if c.Int("training_mode", 0) != 0 {
+		return nil, c.Unsupported("training_mode 1")
+	}
+	for i, o := range c.Node.Outputs {
+		if i > 0 && o >= 0 {
+			return nil, c.Unsupported("output %d exists in training only", i)
+		}
+	}
+	v, err := newChannelNorm(c)
+	if err != nil {
+		return nil, err
+	}
+	v.mean, v.variance = 3, 4
+	if c.Version() < 9 && c.Int("spatial", 1) == 0 {
+		if v.x.Layout != Plain {
+			return nil, c.Unsupported("spatial 0 of a blocked image")
+		}
+		// Statistics for each element: an image of as many channels.
+		for i := 1; i <= 4; i++ {
+			if !slices.Equal(c.In[i].Shape, v.x.Shape[1:]) || c.In[i].DType != v.x.DType {
+				return nil, c.Invalid("input %d is %v, want %v", i, c.In[i].Type, v.x.Shape[1:])
+			}
+		}
+		v.channels, v.space = v.channels*v.space, 1
+		return v.kernel(c), nil
+	}
+	if err := v.parameters(c, v.channels, 1, 2, 3, 4); err != nil {
+		return nil, err
+	}
+	return v.kernel(c), nil
+}
+
+func lowerInstanceNorm(c *Call) (*Kernel, error) {
+	v, err := newChannelNorm(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.x.Shape) < 3 {
+		return nil, c.Invalid("the input has shape %v, want at least 3 axes", v.x.Shape)
+	}
+	v.groups = v.channels
+	if err := v.parameters(c, v.channels, 1, 2); err != nil {
+		return nil, err
+	}
+	return v.kernel(c), nil
+}
+
+// lowerGroupNorm is GroupNormalization: until opset 20 with a scale and a bias
+// for each group, since 21 for each channel.
+func lowerGroupNorm(c *Call) (*Kernel, error) {
+	v, err := newChannelNorm(c)
+	if err != nil {
+		return nil, err
+	}
+	v.groups = c.Int("num_groups", 0)
+	if v.groups < 1 || v.channels%v.groups != 0 {
+		return nil, c.Invalid("num_groups is %d for %d channels", v.groups, v.channels)
+	}
+	n := v.channels
+	if c.Version() < 21 {
+		v.perGroup, n = true, v.groups
+	}
+	if err := v.parameters(c, n, 1, 2); err != nil {
+		return nil, err
+	}
+	return v.kernel(c), nil
+}
+
+// lowerFusedGroupNorm is group normalisation as plans find it spread over many
+// nodes: scale and bias for each channel, perhaps followed by SiLU.
+func lowerFusedGroupNorm(c *Call) (*Kernel, error) {
+	v, err := newChannelNorm(c)
+	if err != nil {
+		return nil, err
+	}
+	v.groups, v.silu = c.Int("groups", 0), c.Int("silu", 0) != 0
+	if v.groups < 1 || v.channels%v.groups != 0 {
+		return nil, c.Invalid("%d groups of %d channels", v.groups, v.channels)
+	}
+	if err := v.parameters(c, v.channels, 1, 2); err != nil {
+		return nil, err
+	}
+	return v.kernel(c), nil
+}
+
+func (v *channelNorm) kernel(c *Call) *Kernel {
+	k := &Kernel{Out: make([]Type, len(c.Node.Outputs)), InPlace: []int{0}, FLOPs: 2 * float64(v.x.Elems())}
+	if v.groups > 0 {
+		k.FLOPs *= 3
+	}
+	if v.silu {
+		k.FLOPs += 4 * float64(v.x.Elems())
+	}
+	k.Out[0] = v.x
+	for i := range k.Out[1:] {
+		k.Out[1+i] = Type{DType: v.x.DType, Shape: []int{0}} // left out
+	}
+	switch {
+	case v.x.DType == onnx.Double:
+		k.Bind = v.loops
+	case v.x.Layout == Blocked:
+		v.bindBlocked(k)
+	default:
+		k.Bind = v.bindPlain
+	}
+	return k
+}
+
+// affine is the scale and shift of one channel.
+func (v *channelNorm) affine(ch int, mean, variance float64, gamma, beta []float32) (scale, shift float32) {
+	p := ch
+	if v.perGroup {
+		p = ch / (v.channels / v.groups)
+	}
+	s := float64(gamma[p]) / math.Sqrt(variance+v.eps)
+	return float32(s), float32(float64(beta[p]) - mean*s)
+}
+
+// given is the memory of the inputs that may hold statistics.
+func (v *channelNorm) given(m Memory) (gamma, beta, mean, variance []float32) {
+	gamma, beta = Data[float32](m.In[v.gamma]), Data[float32](m.In[v.beta])
+	if v.groups == 0 {
+		mean, variance = Data[float32](m.In[v.mean]), Data[float32](m.In[v.variance])
+	}
+	return
+}
+
+// bindPlain: a group of channels of an image is contiguous, and one part does
+// all passes over it.
+func (v *channelNorm) bindPlain(m Memory) []Task {
+	src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
+	if len(dst) == 0 {
+		return nil
+	}
+	gamma, beta, mean, variance := v.given(m)
+	groups := v.groups
+	if groups == 0 {
+		groups = v.channels
+	}
+	size := v.channels / groups
+	parts, step := divide(v.n*groups, v.nanos(size*v.space))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, v.n*groups)
+		for i := lo; i < hi; i++ {
+			group := i % groups
+			x, y := src[i*size*v.space:][:size*v.space], dst[i*size*v.space:][:size*v.space]
+			var mu, sigma2 float64
+			if v.groups == 0 {
+				mu, sigma2 = float64(mean[group]), float64(variance[group])
+			} else {
+				mu = kernel.Sum(x) / float64(len(x))
+				sigma2 = kernel.SumSquares(x, mu) / float64(len(x))
+			}
+			for ch := range size {
+				scale, shift := v.affine(group*size+ch, mu, sigma2, gamma, beta)
+				if v.space == 1 {
+					y[ch] = float32(x[ch]*scale) + shift
+					continue
+				}
+				kernel.ScaleShift(y[ch*v.space:][:v.space], x[ch*v.space:][:v.space], scale, shift)
+			}
+			if v.silu {
+				kernel.SiLU(y, y)
+			}
+		}
+	}}}
+}
+
+// nanos is about how long n elements take.
+func (v *channelNorm) nanos(n int) float64 {
+	per := 0.2
+	if v.groups > 0 {
+		per += 0.4
+	}
+	if v.silu {
+		per += 0.5
+	}
+	return per * float64(n)
+}
+
+// normTile is the number of pixels of a block that are scaled at a time: their
+// sixteen scales and shifts are laid out as often, so that whole vectors can be
+// multiplied.
+const normTile = 64
+
+// bindBlocked: one part is as many blocks as hold whole groups, so that it can
+// do all passes while the data is near; the spare lanes are scaled by zero.
+func (v *channelNorm) bindBlocked(k *Kernel) {
+	size := 1
+	if v.groups > 0 {
+		size = v.channels / v.groups
+	}
+	blocks := (v.channels + Block - 1) / Block
+	unit := min(blocks, size/gcd(size, Block)) // blocks in a part: lcm(size, 16)/16
+	units := ceilDiv(max(blocks, 1), max(unit, 1))
+	// Mean and variance of each channel of a unit, then its scales and shifts laid out.
+	k.WorkerScratch = 4*2*normTile*Block + 8*2*unit*Block
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		gamma, beta, mean, variance := v.given(m)
+		plane := v.space * Block
+		parts, step := divide(v.n*units, v.nanos(unit*plane))
+		return []Task{{parts, func(part, worker int) {
+			scratch := m.Worker(worker)
+			rows := Floats(scratch, 2*normTile*Block)
+			stats := doubles(scratch[4*2*normTile*Block:], 2*unit*Block)
+			mu, sigma2 := stats[:unit*Block], stats[unit*Block:]
+			lo, hi := bounds(part, step, v.n*units)
+			for i := lo; i < hi; i++ {
+				n, b0 := i/units, i%units*unit
+				b1 := min(blocks, b0+unit)
+				x, y := src[(n*blocks+b0)*plane:][:(b1-b0)*plane], dst[(n*blocks+b0)*plane:][:(b1-b0)*plane]
+				c0, c1 := b0*Block, min(v.channels, b1*Block)
+				if v.groups > 0 {
+					v.blockedStats(x, mu, sigma2, c1-c0, size)
+				} else {
+					for ch := c0; ch < c1; ch++ {
+						mu[ch-c0], sigma2[ch-c0] = float64(mean[ch]), float64(variance[ch])
+					}
+				}
+				for b := b0; b < b1; b++ {
+					var scale, shift [Block]float32
+					for l := range min(Block, v.channels-b*Block) {
+						j := (b-b0)*Block + l
+						scale[l], shift[l] = v.affine(b*Block+l, mu[j], sigma2[j], gamma, beta)
+					}
+					v.apply(y[(b-b0)*plane:][:plane], x[(b-b0)*plane:][:plane], rows, &scale, &shift)
+				}
+			}
+		}}}
+	}
+}
+
+// blockedStats computes the mean and variance of every channel's group; x holds
+// whole groups of size channels, blocked.
+func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, size int) {
+	plane := v.space * Block
+	count := float64(size * v.space)
+	if size%Block == 0 {
+		// Groups of whole blocks are contiguous.
+		group := size / Block * plane
+		for g := range channels / size {
+			part := x[g*group:][:group]
+			m := kernel.Sum(part) / count
+			s := kernel.SumSquares(part, m) / count
+			for ch := range size {
+				mu[g*size+ch], sigma2[g*size+ch] = m, s
+			}
+		}
+		return
+	}
+	var lane, centre [Block]float64
+	for b := 0; b*Block < channels; b++ {
+		laneSums(&lane, x[b*plane:][:plane])
+		copy(mu[b*Block:], lane[:])
+	}
+	spread(mu[:channels], size, count)
+	for b := 0; b*Block < channels; b++ {
+		copy(centre[:], mu[b*Block:min(channels, (b+1)*Block)])
+		laneSquares(&lane, x[b*plane:][:plane], &centre)
+		copy(sigma2[b*Block:], lane[:])
+	}
+	spread(sigma2[:channels], size, count)
+}
+
+// spread replaces every run of size sums by their total over count.
+func spread(s []float64, size int, count float64) {
+	for ; len(s) >= size; s = s[size:] {
+		total := 0.0
+		for _, x := range s[:size] {
+			total += x
+		}
+		total /= count
+		for i := range s[:size] {
+			s[i] = total
+		}
+	}
+}
+
+// laneSums adds up each of the sixteen channels of a block; laneSquares adds up
+// the squares of the distances to a centre.
+func laneSums(sum *[Block]float64, x []float32) {
+	for l := 0; l < Block; l += 8 {
+		var s0, s1, s2, s3, s4, s5, s6, s7 float64
+		for i := l; i < len(x); i += Block {
+			p := (*[8]float32)(x[i:])
+			s0 += float64(p[0])
+			s1 += float64(p[1])
+			s2 += float64(p[2])
+			s3 += float64(p[3])
+			s4 += float64(p[4])
+			s5 += float64(p[5])
+			s6 += float64(p[6])
+			s7 += float64(p[7])
+		}
+		*(*[8]float64)(sum[l:]) = [8]float64{s0, s1, s2, s3, s4, s5, s6, s7}
+	}
+}
+
+func laneSquares(sum *[Block]float64, x []float32, centre *[Block]float64) {
+	for l := 0; l < Block; l += 4 {
+		var s0, s1, s2, s3 float64
+		c := (*[4]float64)(centre[l:])
+		c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
+		for i := l; i < len(x); i += Block {
+			p := (*[4]float32)(x[i:])
+			d0, d1, d2, d3 := float64(p[0])-c0, float64(p[1])-c1, float64(p[2])-c2, float64(p[3])-c3
+			s0 += float64(d0 * d0)
+			s1 += float64(d1 * d1)
+			s2 += float64(d2 * d2)
+			s3 += float64(d3 * d3)
+		}
+		*(*[4]float64)(sum[l:]) = [4]float64{s0, s1, s2, s3}
+	}
+}
+
+// apply is y = x·scale + shift, lane by lane. rows has room for two tiles.
+func (v *channelNorm) apply(y, x, rows []float32, scale, shift *[Block]float32) {
+	n := min(normTile*Block, len(x))
+	scales, shifts := rows[:n], rows[normTile*Block:][:n]
+	for i := 0; i < n; i += Block {
+		copy(scales[i:], scale[:])
+		copy(shifts[i:], shift[:])
+	}
+	for len(x) > 0 {
+		n = min(n, len(x))
+		kernel.Mul(y[:n], x[:n], scales[:n])
+		kernel.Add(y[:n], y[:n], shifts[:n])
+		if v.silu {
+			kernel.SiLU(y[:n], y[:n])
+		}
+		x, y = x[n:], y[n:]
+	}
+}
+
+// loops is the normalisation of float64.
+func (v *channelNorm) loops(m Memory) []Task {
+	src, dst := Data[float64](m.In[0]), Data[float64](m.Out[0])
+	if len(dst) == 0 {
+		return nil
+	}
+	gamma, beta := Data[float64](m.In[v.gamma]), Data[float64](m.In[v.beta])
+	groups := v.groups
+	var mean, variance []float64
+	if groups == 0 {
+		groups = v.channels
+		mean, variance = Data[float64](m.In[v.mean]), Data[float64](m.In[v.variance])
+	}
+	size := v.channels / groups
+	parts, step := divide(v.n*groups, 4*float64(size*v.space))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, v.n*groups)
+		for i := lo; i < hi; i++ {
+			group := i % groups
+			x, y := src[i*size*v.space:][:size*v.space], dst[i*size*v.space:][:size*v.space]
+			var mu, sigma2 float64
+			if v.groups == 0 {
+				mu, sigma2 = mean[group], variance[group]
+			} else {
+				mu, sigma2 = moments(x)
+			}
+			for j, w := range x {
+				ch := group*size + j/v.space
+				if v.perGroup {
+					ch = group
+				}
+				z := (w-mu)/math.Sqrt(sigma2+v.eps)*gamma[ch] + beta[ch]
+				if v.silu {
+					z /= 1 + math.Exp(-z)
+				}
+				y[j] = z
+			}
+		}
+	}}}
+}
+
+// moments is the mean and the variance of x.
+func moments(x []float64) (mean, variance float64) {
+	for _, v := range x {
+		mean += v
+	}
+	mean /= float64(len(x))
+	for _, v := range x {
+		variance += (v - mean) * (v - mean)
+	}
+	return mean, variance / float64(len(x))
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// doubles is n float64 over mem, which must be aligned and have room.
+func doubles(mem []byte, n int) []float64 {
+	return Data[float64](&Tensor{Type: Type{DType: onnx.Double, Shape: nil}, mem: mem[:8*n]})
+}

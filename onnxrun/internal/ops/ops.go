@@ -1,0 +1,261 @@
+package ops
+
+import (
+	"fmt"
+	"sync"
+
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// Arg is one input of a node, as Lower sees it.
+type Arg struct {
+	Type
+	Const  *Tensor // the value, when it is known at compile time; always Plain unless Type says otherwise
+	Absent bool    // an optional input left out
+}
+
+// Call is one node with its inputs' shapes known: the question that Lower
+// answers.
+type Call struct {
+	Node  *onnx.Node
+	In    []Arg
+	Packs *Packs
+}
+
+// Kernel is the answer: the outputs' types and how to compute them. Making one
+// is cheap; weights are packed and closures made when it is bound to memory.
+type Kernel struct {
+	Out []Type // one for each output of the node, left-out ones included
+
+	// Const, when not nil, holds the values of the outputs: known now, nothing runs.
+	Const []*Tensor
+	// View: output 0 is the memory of input 0 under another shape; nothing runs.
+	View bool
+	// InPlace lists inputs whose memory output 0 may take, when nobody needs
+	// them afterwards: same length in memory, and each element is read before
+	// the output element at the same place is written.
+	InPlace []int
+
+	Scratch       int     // bytes of memory shared by all workers while the node runs
+	WorkerScratch int     // bytes for each worker
+	FLOPs         float64 // multiplications and additions of one run
+	Algo          string  // the algorithm chosen, for people: "direct", "gemm"; may be ""
+
+	// Bind makes the tasks that compute the outputs in the given memory, run in
+	// order. It may allocate; the tasks may not.
+	Bind func(m Memory) []Task
+}
+
+// Memory is where a kernel's inputs, outputs and scratch lie. Absent inputs
+// and outputs are nil.
+type Memory struct {
+	In, Out []*Tensor
+	Scratch []byte // Kernel.Scratch bytes, then Kernel.WorkerScratch for each worker; 64-byte aligned
+	Workers int
+
+	shared int
+	worker int
+}
+
+// NewMemory describes the memory of one bound kernel; scratch must have
+// ScratchBytes(k, workers) bytes.
+func NewMemory(k *Kernel, in, out []*Tensor, scratch []byte, workers int) Memory {
+	return Memory{in, out, scratch, workers, align64(k.Scratch), align64(k.WorkerScratch)}
+}
+
+// ScratchBytes is the scratch memory k needs with that many workers.
+func ScratchBytes(k *Kernel, workers int) int {
+	return align64(k.Scratch) + workers*align64(k.WorkerScratch)
+}
+
+// Shared is the scratch memory shared by all workers.
+func (m *Memory) Shared() []byte { return m.Scratch[:m.shared] }
+
+// Worker is the scratch memory of one worker.
+func (m *Memory) Worker(w int) []byte {
+	return m.Scratch[m.shared+w*m.worker:][:m.worker]
+}
+
+func align64(n int) int { return (n + 63) &^ 63 }
+
+// Task is work in parts that do not depend on each other. Run is called once
+// for each part in [0, Parts), perhaps at the same time; worker, in
+// [0, Memory.Workers), differs between calls that overlap. What a part computes
+// must not depend on the worker, nor on how many there are.
+type Task struct {
+	Parts int
+	Run   func(part, worker int)
+}
+
+// Serial is a task of one part.
+func Serial(f func()) []Task { return []Task{{1, func(int, int) { f() }}} }
+
+// Lower checks a call against the operator table and finds its kernel. The
+// error is a *onnx.FormatError (the node breaks the standard) or an
+// *onnx.UnsupportedError (it does not, but we cannot run it).
+func Lower(c *Call) (*Kernel, error) {
+	row, err := find(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.In {
+		if c.In[i].Absent && i < row.required() {
+			return nil, c.Invalid("input %d is left out, but is required", i)
+		}
+	}
+	k, err := row.lower(c)
+	if err != nil {
+		return nil, err
+	}
+	for i := range k.Out {
+		if err := c.checkSize(k.Out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// Check reports whether a node can be run at all: its operator, opset version,
+// arity and attributes. What depends on shapes is left to Lower.
+func Check(n *onnx.Node) error {
+	_, err := find(n)
+	return err
+}
+
+// Layouts is the layout in which the operator wants each of its inputs, given
+// the ones they have now.
+func Layouts(c *Call) []Layout {
+	if row, err := find(c.Node); err == nil && row.layouts != nil {
+		return row.layouts(c)
+	}
+	return make([]Layout, len(c.In))
+}
+
+// Invalid is a *onnx.FormatError about this node.
+func (c *Call) Invalid(format string, args ...any) error {
+	return invalid(c.Node, format, args...)
+}
+
+// Unsupported is an *onnx.UnsupportedError about this node.
+func (c *Call) Unsupported(format string, args ...any) error {
+	return unsupported(c.Node, format, args...)
+}
+
+func invalid(n *onnx.Node, format string, args ...any) error {
+	return &onnx.FormatError{Node: n.Where(), Msg: fmt.Sprintf(format, args...)}
+}
+
+func unsupported(n *onnx.Node, format string, args ...any) error {
+	return &onnx.UnsupportedError{Nodes: []onnx.Unsupported{{
+		Node: n.Name, Op: n.Op, Domain: n.Domain, Version: n.Version, Reason: fmt.Sprintf(format, args...)}}}
+}
+
+// Version is the opset version that decides what the node means.
+func (c *Call) Version() int64 { return c.Node.Version }
+
+// Has reports whether input i is given.
+func (c *Call) Has(i int) bool { return i < len(c.In) && !c.In[i].Absent }
+
+// Int is an integer attribute, or def when the node does not have it.
+func (c *Call) Int(name string, def int) int {
+	if a, ok := c.Node.Attrs[name]; ok {
+		return int(a.Int)
+	}
+	return def
+}
+
+// Float is a float attribute, or def.
+func (c *Call) Float(name string, def float32) float32 {
+	if a, ok := c.Node.Attrs[name]; ok {
+		return a.Float
+	}
+	return def
+}
+
+// Str is a string attribute, or def.
+func (c *Call) Str(name, def string) string {
+	if a, ok := c.Node.Attrs[name]; ok {
+		return a.String
+	}
+	return def
+}
+
+// Ints is a list-of-integers attribute, or nil.
+func (c *Call) Ints(name string) []int {
+	a, ok := c.Node.Attrs[name]
+	if !ok {
+		return nil
+	}
+	out := make([]int, len(a.Ints))
+	for i, v := range a.Ints {
+		out[i] = int(v)
+	}
+	return out
+}
+
+// ConstInts is input i as integers known at compile time. A missing optional
+// input gives nil.
+func (c *Call) ConstInts(i int) ([]int, error) {
+	if !c.Has(i) {
+		return nil, nil
+	}
+	if c.In[i].Const == nil {
+		return nil, c.Unsupported("input %d decides a shape but depends on the data of this run", i)
+	}
+	v, ok := c.In[i].Const.Ints()
+	if !ok {
+		return nil, c.Invalid("input %d is %v, want an integer tensor", i, c.In[i].Type)
+	}
+	return v, nil
+}
+
+// Axis checks an axis attribute against a rank and makes it non-negative.
+func (c *Call) Axis(axis, rank int) (int, error) {
+	if axis < -rank || axis >= rank {
+		return 0, c.Invalid("axis %d is outside [%d, %d)", axis, -rank, rank)
+	}
+	if axis < 0 {
+		axis += rank
+	}
+	return axis, nil
+}
+
+// Packs holds weights in the order kernels read them, once for a model,
+// whatever the number of plans. It is safe for concurrent use.
+type Packs struct {
+	mu sync.Mutex
+	m  map[packKey]*pack
+}
+
+type packKey struct {
+	t   *Tensor
+	how string
+}
+
+type pack struct {
+	once sync.Once
+	data []float32
+}
+
+// Get returns the n floats that fill makes of t; the same t and how give the
+// same memory. A nil Packs packs anew.
+func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []float32 {
+	e := &pack{}
+	if p != nil {
+		p.mu.Lock()
+		if p.m == nil {
+			p.m = map[packKey]*pack{}
+		}
+		if old, ok := p.m[packKey{t, how}]; ok {
+			e = old
+		} else {
+			p.m[packKey{t, how}] = e
+		}
+		p.mu.Unlock()
+	}
+	e.once.Do(func() {
+		e.data = Floats(AlignedBytes(4*n), n)
+		fill(e.data)
+	})
+	return e.data
+}

@@ -1,0 +1,160 @@
+package ops
+
+import (
+	"math"
+	"slices"
+
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// lowerPad: the amounts are an attribute before opset 11, an input since; the
+// axes they belong to can be named since 18; mode wrap exists since 19.
+func lowerPad(c *Call) (*Kernel, error) {
+	x := c.In[0].Type
+	rank := len(x.Shape)
+
+	pads := c.Ints("pads")
+	if c.Version() >= 11 {
+		if !c.Has(1) {
+			return nil, c.Invalid("input 1 (pads) is missing")
+		}
+		var err error
+		if pads, err = c.ConstInts(1); err != nil {
+			return nil, err
+		}
+	}
+	axes := make([]int, rank)
+	for i := range axes {
+		axes[i] = i
+	}
+	if c.Has(3) {
+		named, err := c.ConstInts(3)
+		if err != nil {
+			return nil, err
+		}
+		axes = axes[:0]
+		for _, v := range named {
+			a, err := c.Axis(v, rank)
+			if err != nil {
+				return nil, err
+			}
+			if slices.Contains(axes, a) {
+				return nil, c.Invalid("axes is %v, which names one axis twice", named)
+			}
+			axes = append(axes, a)
+		}
+	}
+	if len(pads) != 2*len(axes) {
+		return nil, c.Invalid("pads has %d elements, want %d", len(pads), 2*len(axes))
+	}
+
+	mode := c.Str("mode", "constant")
+	out := Type{DType: x.DType, Shape: append([]int(nil), x.Shape...)}
+	for i, a := range axes {
+		for _, p := range []int{pads[i], pads[len(axes)+i]} {
+			if p < -math.MaxInt32 || p > maxElems {
+				return nil, c.Invalid("pads is %v", pads)
+			}
+		}
+		out.Shape[a] += pads[i] + pads[len(axes)+i]
+	}
+	if err := c.checkSize(out); err != nil {
+		return nil, err
+	}
+	m := &axisMap{in: x.Shape, out: out.Shape, at: make([][]int, rank)}
+	filled := false
+	for i, a := range axes {
+		begin, end := pads[i], pads[len(axes)+i]
+		if begin == 0 && end == 0 {
+			continue
+		}
+		at, err := padAxis(c, mode, x.Shape[a], begin, end)
+		if err != nil {
+			return nil, err
+		}
+		m.at[a] = at
+		for _, s := range at {
+			filled = filled || s < 0
+		}
+	}
+	value := New(Type{DType: x.DType}) // zero
+	switch {
+	case c.Version() < 11:
+		v := c.Float("value", 0)
+		switch {
+		case IsFloat32(x.DType):
+			Data[float32](value)[0] = v
+		case x.DType == onnx.Double:
+			Data[float64](value)[0] = float64(v)
+		case v != 0:
+			return nil, c.Unsupported("padding %v with %v", x.DType, v)
+		}
+	case c.Has(2):
+		if c.In[2].DType != x.DType || c.In[2].Elems() != 1 {
+			return nil, c.Invalid("the fill value is %v, want one %v", c.In[2].Type, x.DType)
+		}
+		value = nil // known when bound
+	}
+	return &Kernel{
+		Out: []Type{out},
+		Bind: func(mem Memory) []Task {
+			fill := value
+			if fill == nil {
+				fill = mem.In[2]
+			}
+			if !filled {
+				fill = nil
+			}
+			return m.tasks(x.DType, mem.In[0], mem.Out[0], fill)
+		},
+	}, nil
+}
+
+// padAxis is where each coordinate of a padded axis comes from, −1 for the fill
+// value. A negative amount cuts elements off; what is reflected or repeated is
+// what remains.
+func padAxis(c *Call, mode string, n, begin, end int) ([]int, error) {
+	first, last := max(0, -begin), n-max(0, -end)
+	kept, before := last-first, max(0, begin)
+	size := n + begin + end
+	if kept < 0 || size < 0 {
+		return nil, c.Invalid("pads %d and %d leave nothing of an axis of %d", begin, end, n)
+	}
+	if kept == 0 && size > 0 && mode != "constant" {
+		return nil, c.Invalid("mode %s needs elements to repeat, the axis has none", mode)
+	}
+	at := make([]int, size)
+	for i := range at {
+		j := i - before
+		if j >= 0 && j < kept {
+			at[i] = first + j
+			continue
+		}
+		switch mode {
+		case "constant":
+			at[i] = -1
+			continue
+		case "edge":
+			j = min(max(j, 0), kept-1)
+		case "reflect":
+			if kept == 1 {
+				j = 0
+				break
+			}
+			period := 2 * (kept - 1)
+			j = ((j % period) + period) % period
+			if j >= kept {
+				j = period - j
+			}
+		case "wrap":
+			if c.Version() < 19 {
+				return nil, c.Invalid("mode wrap exists from opset 19")
+			}
+			j = ((j % kept) + kept) % kept
+		default:
+			return nil, c.Invalid("mode %q is not known", mode)
+		}
+		at[i] = first + j
+	}
+	return at, nil
+}

@@ -1,0 +1,361 @@
+package ops
+
+import (
+	"math"
+
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// poolLayouts: a pool of a blocked input stays blocked, unless it must say
+// where each maximum was.
+func poolLayouts(c *Call) []Layout {
+	x := c.In[0].Type
+	indices := len(c.Node.Outputs) > 1 && c.Node.Outputs[1] >= 0
+	if x.Layout == Blocked && len(x.Shape) >= 3 && IsFloat32(x.DType) && !indices {
+		return []Layout{Blocked}
+	}
+	return []Layout{Plain}
+}
+
+// lowerPool is AveragePool and MaxPool, over any number of spatial axes.
+// dilations came with opset 10 (MaxPool) and 19 (AveragePool), ceil_mode with
+// 10, 8-bit integers with 12 (MaxPool).
+func lowerPool(c *Call) (*Kernel, error) {
+	x := c.In[0].Type
+	maximum := c.Node.Op == "MaxPool"
+	if len(x.Shape) < 3 {
+		return nil, c.Invalid("the input has shape %v, want at least 3 axes", x.Shape)
+	}
+	kernel := c.Ints("kernel_shape")
+	if len(kernel) != len(x.Shape)-2 {
+		return nil, c.Invalid("kernel_shape is %v, want %d numbers", kernel, len(x.Shape)-2)
+	}
+	w, err := newWindow(c, x.Shape[2:], kernel, c.Int("ceil_mode", 0) != 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.check(c, x.Shape[0], x.Shape[1], x.Shape[1]); err != nil {
+		return nil, err
+	}
+	out := x
+	out.Shape = append(append([]int(nil), x.Shape[:2]...), w.out...)
+
+	k := &Kernel{Out: []Type{out}, FLOPs: float64(out.Elems()) * float64(w.taps())}
+	if len(c.Node.Outputs) > 1 {
+		k.Out = append(k.Out, Type{DType: onnx.Int64, Shape: out.Shape})
+	}
+	if maximum {
+		indices := len(c.Node.Outputs) > 1 && c.Node.Outputs[1] >= 0
+		column := c.Int("storage_order", 0) != 0
+		switch {
+		case IsFloat32(x.DType):
+			bindMaxPool[float32](k, w, x, indices, column, float32(math.Inf(-1)))
+		case x.DType == onnx.Double:
+			bindMaxPool[float64](k, w, x, indices, column, math.Inf(-1))
+		case x.DType == onnx.Int8:
+			bindMaxPool[int8](k, w, x, indices, column, math.MinInt8)
+		case x.DType == onnx.Uint8:
+			bindMaxPool[uint8](k, w, x, indices, column, 0)
+		default:
+			return nil, c.Invalid("the input is %v, want a float or 8-bit tensor", x)
+		}
+		if indices && x.Layout != Plain {
+			return nil, c.Invalid("indices need a plain input")
+		}
+		return k, nil
+	}
+	pad := c.Int("count_include_pad", 0) != 0
+	switch {
+	case IsFloat32(x.DType):
+		bindAveragePool[float32](k, w, x, pad)
+	case x.DType == onnx.Double:
+		bindAveragePool[float64](k, w, x, pad)
+	default:
+		return nil, c.Invalid("the input is %v, want a float tensor", x)
+	}
+	return k, nil
+}
+
+// poolPlanes is a pool's input as independent planes: images × channels of
+// single elements, or images × blocks of 16 elements.
+func poolPlanes(x Type) (planes, lanes int) {
+	p := x.Physical()
+	if x.Layout == Blocked {
+		return p[0] * p[1], Block
+	}
+	return p[0] * p[1], 1
+}
+
+func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Type, indices, column bool, lowest T) {
+	planes, lanes := poolPlanes(x)
+	last := len(w.in) - 1
+	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
+		offsets, rows, taps := w.rows()
+		row := w.out[last]
+		parts, step := divide(planes*rows, 0.5*float64(row*lanes*w.taps()))
+		run := func(part, _ int) {
+			lo, hi := bounds(part, step, planes*rows)
+			for i := lo; i < hi; i++ {
+				plane, r := i/rows, i%rows
+				in := src[plane*inPlane:][:inPlane]
+				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
+				for j := range y {
+					y[j] = lowest
+				}
+				for t := range taps {
+					off := int(offsets[r*taps+t])
+					if off < 0 {
+						continue
+					}
+					for kx := range w.kernel[last] {
+						a, b, first := w.span(kx)
+						if a < b {
+							x := in[(off+first+a*w.stride[last])*lanes:]
+							maxInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
+						}
+					}
+				}
+			}
+		}
+		tasks := []Task{{parts, run}}
+		if indices {
+			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column))
+		}
+		return tasks
+	}
+}
+
+// maxInto is y[i] = max(y[i], x[i·stride]) for elements of some lanes. A NaN
+// stays.
+func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
+	if stride == 1 {
+		x = x[:len(y)]
+		for i, v := range x {
+			if v > y[i] || v != v {
+				y[i] = v
+			}
+		}
+		return
+	}
+	if lanes == 1 {
+		for i := range y {
+			if v := x[i*stride]; v > y[i] || v != v {
+				y[i] = v
+			}
+		}
+		return
+	}
+	for i := 0; i < len(y); i += lanes {
+		yy, xx := y[i:][:lanes], x[i*stride:][:lanes]
+		for l, v := range xx {
+			if v > yy[l] || v != v {
+				yy[l] = v
+			}
+		}
+	}
+}
+
+// maxIndices finds where each maximum came from: the first element of the
+// window that equals it, as an index into the whole input. storage_order 1
+// counts the first spatial axis fastest.
+func maxIndices[T float32 | float64 | int8 | uint8](w *window, src, dst []T, index []int64, offsets []int32, planes int, column bool) Task {
+	last := len(w.in) - 1
+	inPlane, rows, taps, row := elems(w.in), elems(w.out[:last]), elems(w.kernel[:last]), w.out[last]
+	parts, step := divide(planes*rows, float64(row*w.taps()))
+	return Task{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, planes*rows)
+		for i := lo; i < hi; i++ {
+			plane, r := i/rows, i%rows
+			in := src[plane*inPlane:][:inPlane]
+			for o := range row {
+				best := dst[i*row+o]
+				at := -1
+			search:
+				for t := range taps {
+					off := int(offsets[r*taps+t])
+					if off < 0 {
+						continue
+					}
+					for kx := range w.kernel[last] {
+						p := w.at(last, o, kx)
+						if p < 0 || p >= w.in[last] {
+							continue
+						}
+						if v := in[off+p]; v == best || v != v {
+							at = off + p
+							break search
+						}
+					}
+				}
+				if column && at >= 0 {
+					at = w.columnMajor(at)
+				}
+				index[i*row+o] = int64(plane*inPlane + at)
+			}
+		}
+	}}
+}
+
+// columnMajor turns an index that counts the last axis fastest into one that
+// counts the first axis fastest.
+func (w *window) columnMajor(at int) int {
+	out := 0
+	for d := len(w.in) - 1; d >= 0; d-- {
+		out = out*w.in[d] + at%w.in[d]
+		at /= w.in[d]
+	}
+	return out
+}
+
+func bindAveragePool[T float32 | float64](k *Kernel, w *window, x Type, includePad bool) {
+	planes, lanes := poolPlanes(x)
+	last := len(w.in) - 1
+	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
+		offsets, rows, taps := w.rows()
+		row := w.out[last]
+		// The number of elements that count is a product over the axes.
+		rowCount, colCount := make([]T, rows), make([]T, row)
+		for r := range rowCount {
+			rowCount[r] = 1
+			rest := r
+			for d := last - 1; d >= 0; d-- {
+				rowCount[r] *= T(w.count(d, rest%w.out[d], includePad))
+				rest /= w.out[d]
+			}
+		}
+		for o := range colCount {
+			colCount[o] = T(w.count(last, o, includePad))
+		}
+		parts, step := divide(planes*rows, 0.5*float64(row*lanes*w.taps()))
+		return []Task{{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, planes*rows)
+			for i := lo; i < hi; i++ {
+				plane, r := i/rows, i%rows
+				in := src[plane*inPlane:][:inPlane]
+				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
+				clear(y)
+				for t := range taps {
+					off := int(offsets[r*taps+t])
+					if off < 0 {
+						continue
+					}
+					for kx := range w.kernel[last] {
+						a, b, first := w.span(kx)
+						if a < b {
+							x := in[(off+first+a*w.stride[last])*lanes:]
+							addInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
+						}
+					}
+				}
+				for o, n := range colCount {
+					n *= rowCount[r]
+					if n == 0 {
+						continue // a window of nothing but padding
+					}
+					for l := range y[o*lanes:][:lanes] {
+						y[o*lanes+l] /= n
+					}
+				}
+			}
+		}}}
+	}
+}
+
+// addInto is y[i] += x[i·stride] for elements of some lanes.
+func addInto[T float32 | float64](y, x []T, lanes, stride int) {
+	if stride == 1 {
+		x = x[:len(y)]
+		for i, v := range x {
+			y[i] += v
+		}
+		return
+	}
+	if lanes == 1 {
+		for i := range y {
+			y[i] += x[i*stride]
+		}
+		return
+	}
+	for i := 0; i < len(y); i += lanes {
+		yy, xx := y[i:][:lanes], x[i*stride:][:lanes]
+		for l, v := range xx {
+			yy[l] += v
+		}
+	}
+}
+
+// count is how many taps of the window at output coordinate o of axis d lie
+// inside the input or, with the padding, inside the padded input. What
+// ceil_mode adds beyond that never counts.
+func (w *window) count(d, o int, includePad bool) int {
+	lo, hi := 0, w.in[d]
+	if includePad {
+		lo, hi = -w.begin[d], w.in[d]+w.end[d]
+	}
+	n := 0
+	for k := range w.kernel[d] {
+		if p := w.at(d, o, k); p >= lo && p < hi {
+			n++
+		}
+	}
+	return n
+}
+
+// lowerGlobalPool is GlobalAveragePool and GlobalMaxPool: all spatial axes to one.
+func lowerGlobalPool(c *Call) (*Kernel, error) {
+	x := c.In[0].Type
+	if len(x.Shape) < 2 {
+		return nil, c.Invalid("the input has shape %v, want at least 2 axes", x.Shape)
+	}
+	out := Type{DType: x.DType, Shape: append([]int(nil), x.Shape...)}
+	for i := range out.Shape[2:] {
+		out.Shape[2+i] = 1
+	}
+	k := &Kernel{Out: []Type{out}, FLOPs: float64(x.Elems())}
+	planes, space := elems(x.Shape[:2]), elems(x.Shape[2:])
+	if space == 0 && planes > 0 {
+		return nil, c.Invalid("there is nothing to pool in %v", x.Shape)
+	}
+	maximum := c.Node.Op == "GlobalMaxPool"
+	switch {
+	case IsFloat32(x.DType):
+		bindGlobalPool[float32](k, planes, space, maximum)
+	case x.DType == onnx.Double:
+		bindGlobalPool[float64](k, planes, space, maximum)
+	default:
+		return nil, c.Invalid("the input is %v, want a float tensor", x)
+	}
+	return k, nil
+}
+
+func bindGlobalPool[T float32 | float64](k *Kernel, planes, space int, maximum bool) {
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
+		parts, step := divide(planes, 0.5*float64(space))
+		return []Task{{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, planes)
+			for p := lo; p < hi; p++ {
+				x := src[p*space:][:space]
+				if maximum {
+					best := x[0]
+					for _, v := range x {
+						if v > best || v != v {
+							best = v
+						}
+					}
+					dst[p] = best
+					continue
+				}
+				sum := 0.0
+				for _, v := range x {
+					sum += float64(v)
+				}
+				dst[p] = T(sum / float64(space))
+			}
+		}}}
+	}
+}

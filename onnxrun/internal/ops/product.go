@@ -1,0 +1,239 @@
+package ops
+
+import (
+	"fmt"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// product is a batch of matrix products C = A·B: what MatMul, Gemm and Einsum
+// come down to. A batch's matrices lie anywhere in their tensors, so that
+// broadcasting and most transposes cost nothing.
+type product struct {
+	m, n, k int
+
+	aAt, bAt, cAt []int // where the matrices of A, B and C begin
+	aOf, bOf      []int // for each batch, which of A's and B's; C's is its own
+
+	// Distance between rows; between columns it is 1. aT and bT say that the
+	// matrix is stored transposed, [k, m] and [n, k].
+	lda, ldb, ldc int
+	aT, bT        bool
+}
+
+func (p *product) batch() int { return len(p.cAt) }
+
+func (p *product) flops() float64 {
+	return 2 * float64(p.batch()) * float64(p.m) * float64(p.n) * float64(p.k)
+}
+
+// how names the packed form of B, for Packs.
+func (p *product) how() string {
+	return fmt.Sprintf("product %d×%d, rows %d apart, transposed %t, at %v", p.k, p.n, p.ldb, p.bT, p.bAt)
+}
+
+// packedLen is the number of floats of all of B's matrices once packed.
+func (p *product) packedLen() int { return len(p.bAt) * kernel.PackedLen(p.k, p.n) }
+
+// pack packs panels [panel0, panel1) of one of B's matrices.
+func (p *product) pack(packed, b []float32, matrix, panel0, panel1 int) {
+	size := kernel.PackedLen(p.k, p.n)
+	dst, src := packed[matrix*size:][:size], b[p.bAt[matrix]:]
+	if p.bT {
+		kernel.PackBTPanels(dst, src, p.k, p.n, p.ldb, panel0, panel1)
+	} else {
+		kernel.PackBPanels(dst, src, p.k, p.n, p.ldb, panel0, panel1)
+	}
+}
+
+// packAll packs a constant B through packs, once for the model.
+func (p *product) packAll(packs *Packs, t *Tensor) []float32 {
+	return packs.Get(t, p.how(), p.packedLen(), func(dst []float32) {
+		if p.k == 0 || p.n == 0 {
+			return
+		}
+		for i := range p.bAt {
+			p.pack(dst, Data[float32](t), i, 0, kernel.Panels(p.n))
+		}
+	})
+}
+
+// scratch is the memory tasks needs: room to pack a B that is not constant and
+// to turn round a transposed A.
+func (p *product) scratch(constant bool) int {
+	n := 0
+	if !constant {
+		n += align64(4 * p.packedLen())
+	}
+	if p.aT {
+		n += 4 * len(p.aAt) * p.m * p.k
+	}
+	return n
+}
+
+// tasks computes the products in float32. packed is B as packAll gives it, nil
+// when B is not constant. bias, of length n, is added to each row; it may be
+// nil. after, which may be nil, is called for each finished piece of C: rows
+// [i0, i1), columns [j0, j1) of a batch.
+//
+// A value of C is one chain of multiply-adds in the order of k, whatever the
+// shapes are and however the work is cut.
+func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after func(batch, i0, i1, j0, j1 int)) []Task {
+	if p.batch()*p.m*p.n == 0 {
+		return nil
+	}
+	var tasks []Task
+	panels := kernel.Panels(p.n)
+	if packed == nil {
+		size := p.packedLen()
+		packed = Floats(scratch, size)
+		scratch = scratch[align64(4*size):]
+		if size > 0 {
+			parts, step := divide(len(p.bAt)*panels, 0.3*float64(p.k*kernel.PanelCols))
+			tasks = append(tasks, Task{parts, func(part, _ int) {
+				lo, hi := bounds(part, step, len(p.bAt)*panels)
+				for i := lo; i < hi; {
+					matrix, panel := i/panels, i%panels
+					n := min(hi-i, panels-panel)
+					p.pack(packed, b, matrix, panel, panel+n)
+					i += n
+				}
+			}})
+		}
+	}
+	aAt, lda := p.aAt, p.lda
+	if p.aT && p.m*p.k > 0 {
+		turned := Floats(scratch, len(p.aAt)*p.m*p.k)
+		rows := ceilDiv(p.m, 16)
+		parts, step := divide(len(p.aAt)*rows, 16*float64(p.k))
+		src := a
+		tasks = append(tasks, Task{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, len(p.aAt)*rows)
+			for i := lo; i < hi; i++ {
+				matrix, i0 := i/rows, i%rows*16
+				p.turn(turned[matrix*p.m*p.k:], src[p.aAt[matrix]:], i0, min(p.m, i0+16))
+			}
+		}})
+		a, lda = turned, p.k
+		aAt = make([]int, len(p.aAt))
+		for i := range aAt {
+			aAt[i] = i * p.m * p.k
+		}
+	}
+
+	// A piece is some rows of some panels of one batch: rows until a sweep over
+	// them pays for reading the panel, panels until it is work worth a part.
+	const rowsAtMost, flopsAtLeast = 224, 2e6
+	rowStep := min(p.m, rowsAtMost)
+	rowPieces := ceilDiv(p.m, rowStep)
+	panelFlops := 2 * float64(rowStep) * float64(p.k) * kernel.PanelCols
+	panelStep := panels
+	if float64(panels)*panelFlops > flopsAtLeast {
+		panelStep = max(1, min(panels, int(flopsAtLeast/panelFlops)))
+	}
+	panelPieces := ceilDiv(panels, panelStep)
+	pieces := p.batch() * rowPieces * panelPieces
+	parts, step := divide(pieces, 100+float64(panelStep)*panelFlops/60)
+	size := kernel.PackedLen(p.k, p.n)
+	return append(tasks, Task{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, pieces)
+		for i := lo; i < hi; i++ {
+			batch, rest := i/(rowPieces*panelPieces), i%(rowPieces*panelPieces)
+			// Row pieces outermost: they share the panels' neighbours in A.
+			i0, p0 := rest/panelPieces*rowStep, rest%panelPieces*panelStep
+			i1, p1 := min(p.m, i0+rowStep), min(panels, p0+panelStep)
+			kernel.GemmPanels(c[p.cAt[batch]+i0*p.ldc:], p.ldc, a[aAt[p.aOf[batch]]+i0*lda:], lda,
+				packed[p.bOf[batch]*size:][:size], i1-i0, p.n, p.k, p0, p1, bias, false)
+			if after != nil {
+				after(batch, i0, i1, p0*kernel.PanelCols, min(p.n, p1*kernel.PanelCols))
+			}
+		}
+	}})
+}
+
+// turn writes rows [i0, i1) of a transposed A in row-major order.
+func (p *product) turn(dst, src []float32, i0, i1 int) {
+	for l := range p.k {
+		row := src[l*p.lda:]
+		for i := i0; i < i1; i++ {
+			dst[i*p.k+l] = row[i]
+		}
+	}
+}
+
+// productTasks computes the products by plain loops, for element types that
+// networks do not spend their time on. after is as in tasks.
+func productTasks[T number](p *product, c, a, b []T, after func(batch, i0, i1, j0, j1 int)) []Task {
+	rows := p.batch() * p.m
+	if rows*p.n == 0 {
+		return nil
+	}
+	parts, step := divide(rows, float64(p.n)*float64(p.k))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, rows)
+		for r := lo; r < hi; r++ {
+			batch, i := r/p.m, r%p.m
+			at, ak, bk, bj := p.aAt[p.aOf[batch]]+i*p.lda, 1, p.ldb, 1
+			if p.aT {
+				at, ak = p.aAt[p.aOf[batch]]+i, p.lda
+			}
+			if p.bT {
+				bk, bj = 1, p.ldb
+			}
+			bm := b[p.bAt[p.bOf[batch]]:]
+			y := c[p.cAt[batch]+i*p.ldc:][:p.n]
+			clear(y)
+			for l := range p.k {
+				v := a[at+l*ak]
+				row := bm[l*bk:]
+				for j := range y {
+					y[j] += v * row[j*bj]
+				}
+			}
+			if after != nil {
+				after(batch, i, i+1, 0, p.n)
+			}
+		}
+	}}}
+}
+
+// bind makes the tasks for tensors of any type that has products. packed may
+// hold a constant float32 B; nil otherwise.
+func (p *product) bind(c, a, b *Tensor, packed []float32, scratch []byte) []Task {
+	switch a.DType {
+	case onnx.Double:
+		return productTasks(p, Data[float64](c), Data[float64](a), Data[float64](b), nil)
+	case onnx.Int8:
+		return productTasks(p, Data[int8](c), Data[int8](a), Data[int8](b), nil)
+	case onnx.Int16:
+		return productTasks(p, Data[int16](c), Data[int16](a), Data[int16](b), nil)
+	case onnx.Int32:
+		return productTasks(p, Data[int32](c), Data[int32](a), Data[int32](b), nil)
+	case onnx.Int64:
+		return productTasks(p, Data[int64](c), Data[int64](a), Data[int64](b), nil)
+	case onnx.Uint8:
+		return productTasks(p, Data[uint8](c), Data[uint8](a), Data[uint8](b), nil)
+	case onnx.Uint16:
+		return productTasks(p, Data[uint16](c), Data[uint16](a), Data[uint16](b), nil)
+	case onnx.Uint32:
+		return productTasks(p, Data[uint32](c), Data[uint32](a), Data[uint32](b), nil)
+	case onnx.Uint64:
+		return productTasks(p, Data[uint64](c), Data[uint64](a), Data[uint64](b), nil)
+	}
+	return p.tasks(Data[float32](c), Data[float32](a), Data[float32](b), packed, nil, scratch, nil)
+}
+
+// multiplies reports whether products of elements of d exist.
+func multiplies(d onnx.DType) bool { return d != onnx.Bool && d != onnx.String }
+
+// same is n times the index 0, upTo is 0, step, 2·step …: the common batches.
+func same(n int) []int { return make([]int, n) }
+
+func upTo(n, step int) []int {
+	v := make([]int, n)
+	for i := range v {
+		v[i] = i * step
+	}
+	return v
+}

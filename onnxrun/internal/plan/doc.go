@@ -1,0 +1,35 @@
+// Package plan decides what runs when, in which memory.
+//
+// A [Program] is a model whose nodes have been checked and whose constant part
+// has been computed. [Program.Compile] makes a [Plan] of it for given input
+// shapes, in passes that each have a file:
+//
+//	specialise   every shape followed through the model, every operator given
+//	             its kernel, shape arithmetic folded away
+//	fuse         patterns of nodes joined into one: what exporters write as
+//	             seven nodes becomes one GroupNorm
+//	layOut       the memory layout of every value, with as few reorders as the
+//	             operators' wishes allow
+//	express      the result as a gorgonia expression graph, one op a kernel
+//	memory       one arena: lifetimes, views, in-place results, offsets
+//
+// A [Machine] is a plan bound to memory. It implements gorgonia.VM, and it is a
+// loop over tasks: no look-ups, no allocation, no locks of its own.
+//
+// # Design
+//
+// Why one plan for each input shape? Every decision that depends on a shape
+// (algorithm, layout, split of work, offset in memory) is then made once, and
+// the run loop only calls. Score networks see one or two shapes in their life.
+//
+// Why a gorgonia graph? It carries the order, the operator contract and the
+// differentiation of the network in a form that others can read. Its own
+// machines are not used: they allocate and lock for every node.
+//
+// Why do weights belong to the Program and not to the plan? Plans for other
+// batch sizes share them, packed once.
+//
+// Does the result depend on the batch or on the threads? No. A kernel is chosen
+// by the shape of one sample, its parts do not depend on the number of workers,
+// and each output element is summed in one fixed order.
+package plan

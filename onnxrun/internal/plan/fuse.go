@@ -1,0 +1,198 @@
+package plan
+
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+)
+
+// The fusions, in order. Each looks for its pattern ending at a node and
+// returns the node that computes the same, or nil. The pattern's other nodes
+// fall to the sweep when nobody else reads them.
+var fusions = []struct {
+	name string
+	try  func(*matcher, *node) *node
+}{
+	{"SiLU", fuseSiLU},
+	{"GroupNorm", fuseGroupNorm},
+	{"GroupNorm+SiLU", fuseGroupNormSiLU},
+}
+
+// fuse rewrites patterns of nodes as one node each.
+func (g *graph) fuse() error {
+	for _, f := range fusions {
+		m := newMatcher(g)
+		for i, n := range g.nodes {
+			fused := f.try(m, n)
+			if fused == nil {
+				continue
+			}
+			if err := g.lower(fused); err != nil {
+				return err
+			}
+			g.nodes[i] = fused
+			m.maker[fused.out[0]] = fused
+		}
+		g.sweep()
+	}
+	return nil
+}
+
+// matcher answers who makes and who reads a value.
+type matcher struct {
+	maker   map[*value]*node
+	readers map[*value]int // the graph's outputs count as readers
+}
+
+func newMatcher(g *graph) *matcher {
+	m := &matcher{map[*value]*node{}, map[*value]int{}}
+	for _, n := range g.nodes {
+		for _, v := range n.out {
+			if v != nil {
+				m.maker[v] = n
+			}
+		}
+		for _, v := range n.in {
+			m.readers[v]++
+		}
+	}
+	for _, v := range g.out {
+		m.readers[v]++
+	}
+	return m
+}
+
+// from is the node that makes v, when it is the given operator and v has that
+// many readers; 0 allows any number.
+func (m *matcher) from(v *value, domain, op string, readers int) *node {
+	n := m.maker[v]
+	if n == nil || n.src.Domain != domain || n.src.Op != op || n.out[0] != v || readers > 0 && m.readers[v] != readers {
+		return nil
+	}
+	return n
+}
+
+// fusedNode is a node of the Fused domain that takes the place of last.
+func fusedNode(last *node, op string, attrs map[string]onnx.Attr, in ...*value) *node {
+	return &node{
+		src: &onnx.Node{Name: last.src.Name, Op: op, Domain: ops.Fused, Version: 1, Attrs: attrs,
+			Inputs: make([]int, len(in)), Outputs: make([]int, 1)},
+		in:  in,
+		out: last.out[:1],
+	}
+}
+
+func intAttr(v int) onnx.Attr       { return onnx.Attr{Kind: onnx.AttrInt, Int: int64(v)} }
+func floatAttr(v float32) onnx.Attr { return onnx.Attr{Kind: onnx.AttrFloat, Float: v} }
+
+// fuseSiLU: x·sigmoid(x), as every exporter writes it.
+func fuseSiLU(m *matcher, n *node) *node {
+	if n.src.Domain != "" || n.src.Op != "Mul" {
+		return nil
+	}
+	for i := range 2 {
+		x, y := n.in[i], n.in[1-i]
+		if s := m.from(y, "", "Sigmoid", 1); s != nil && s.in[0] == x && ops.IsFloat32(x.DType) {
+			return fusedNode(n, "SiLU", nil, x)
+		}
+	}
+	return nil
+}
+
+// fuseGroupNorm: both of PyTorch's exporters write GroupNorm(x, γ, β) as
+//
+//	Reshape x to [N, G, …] → InstanceNormalization(1, 0) → Reshape back → Mul γ → Add β
+//
+// with γ and β of shape [C, 1, 1].
+func fuseGroupNorm(m *matcher, add *node) *node {
+	mul, beta := m.affine(add, "Add")
+	if mul == nil {
+		return nil
+	}
+	back, gamma := m.affine(m.from(mul, "", "Mul", 1), "Mul")
+	if back == nil {
+		return nil
+	}
+	reshape := m.from(back, "", "Reshape", 1)
+	if reshape == nil {
+		return nil
+	}
+	norm := m.from(reshape.in[0], "", "InstanceNormalization", 1)
+	if norm == nil || !all(norm.in[1], 1) || !all(norm.in[2], 0) {
+		return nil
+	}
+	split := m.from(norm.in[0], "", "Reshape", 0)
+	if split == nil {
+		return nil
+	}
+	x, groups := split.in[0], split.out[0].Shape[1]
+	if !ops.IsFloat32(x.DType) || len(x.Shape) < 3 || !slices.Equal(x.Shape, reshape.out[0].Shape) ||
+		split.out[0].Shape[0] != x.Shape[0] || groups == 0 || x.Shape[1]%groups != 0 {
+		return nil
+	}
+	gamma, beta = perChannel(gamma, x.Shape), perChannel(beta, x.Shape)
+	if gamma == nil || beta == nil {
+		return nil
+	}
+	eps := float32(1e-5)
+	if a, ok := norm.src.Attrs["epsilon"]; ok {
+		eps = a.Float
+	}
+	return fusedNode(add, "GroupNorm", map[string]onnx.Attr{
+		"epsilon": floatAttr(eps), "groups": intAttr(groups), "silu": intAttr(0)}, x, gamma, beta)
+}
+
+func fuseGroupNormSiLU(m *matcher, n *node) *node {
+	if n.src.Domain != ops.Fused || n.src.Op != "SiLU" {
+		return nil
+	}
+	norm := m.from(n.in[0], ops.Fused, "GroupNorm", 1)
+	if norm == nil {
+		return nil
+	}
+	attrs := map[string]onnx.Attr{"silu": intAttr(1), "epsilon": norm.src.Attrs["epsilon"], "groups": norm.src.Attrs["groups"]}
+	return fusedNode(n, "GroupNorm", attrs, norm.in...)
+}
+
+// affine splits a binary node into its computed and its constant operand.
+func (m *matcher) affine(n *node, op string) (x, c *value) {
+	if n == nil || n.src.Domain != "" || n.src.Op != op {
+		return nil, nil
+	}
+	for i := range 2 {
+		if n.in[i].konst == nil && n.in[1-i].konst != nil {
+			return n.in[i], n.in[1-i]
+		}
+	}
+	return nil, nil
+}
+
+// all reports whether v is a float32 constant whose elements all are x.
+func all(v *value, x float32) bool {
+	if v.konst == nil || !ops.IsFloat32(v.DType) {
+		return false
+	}
+	for _, e := range ops.Data[float32](v.konst) {
+		if e != x {
+			return false
+		}
+	}
+	return true
+}
+
+// perChannel is a constant that broadcasts along the channels of an x of that
+// shape, as a vector; nil when it varies along another axis.
+func perChannel(v *value, x []int) *value {
+	lead := len(x) - len(v.Shape)
+	if lead < 0 || lead > 1 {
+		return nil
+	}
+	for i, d := range v.Shape {
+		if want := map[bool]int{true: x[1], false: 1}[i+lead == 1]; d != want {
+			return nil
+		}
+	}
+	t := ops.Type{DType: v.DType, Shape: []int{x[1]}}
+	return &value{Type: t, name: v.name, konst: v.konst.As(t)}
+}

@@ -1,0 +1,180 @@
+package plan
+
+import (
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"unsafe"
+
+	"github.com/chewxy/hm"
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+)
+
+// op carries a kernel of package ops into a gorgonia graph. A node with several
+// outputs is one op for the first of them and a further one (output > 0) for
+// each other, whose only child is the first.
+type op struct {
+	serial int // gorgonia merges ops with equal hashes; two kernels never are
+	src    *onnx.Node
+	kernel *ops.Kernel
+	output int
+	// which input of the kernel each child is; absent inputs have no child
+	slots []int
+}
+
+var _ G.SDOp = (*op)(nil)
+
+func (o *op) Arity() int { return len(o.slots) }
+
+// Type is the op's type with the shapes and element types it was lowered for.
+func (o *op) Type() hm.Type {
+	return typeOf(o.kernel.Out[o.output])
+}
+
+func (o *op) InferShape(...G.DimSizer) (tensor.Shape, error) {
+	return tensor.Shape(o.kernel.Out[o.output].Shape), nil
+}
+
+func (o *op) ReturnsPtr() bool     { return true }
+func (o *op) CallsExtern() bool    { return false }
+func (o *op) OverwritesInput() int { return -1 }
+
+func (o *op) WriteHash(h hash.Hash) { fmt.Fprintf(h, "%d:%s", o.serial, o) }
+
+func (o *op) Hashcode() uint32 {
+	h := fnv.New32a()
+	o.WriteHash(h)
+	return h.Sum32()
+}
+
+func (o *op) String() string {
+	s := o.src.Op
+	if o.output > 0 {
+		s = fmt.Sprintf("%s#%d", s, o.output)
+	}
+	return s
+}
+
+// Do computes the op in fresh memory. The machine does not come this way; it is
+// for whoever evaluates the graph by other means.
+func (o *op) Do(children ...G.Value) (G.Value, error) {
+	if o.output > 0 {
+		main, ok := children[0].(*cell)
+		if !ok || o.output >= len(main.all) {
+			return nil, fmt.Errorf("onnxrun: %s: child is not the node's first output", o.src.Where())
+		}
+		return &cell{main.all[o.output], main.all}, nil
+	}
+	args := make([]ops.Arg, len(o.src.Inputs))
+	for i := range args {
+		args[i].Absent = true
+	}
+	for i, c := range children {
+		v, ok := c.(*cell)
+		if !ok {
+			return nil, fmt.Errorf("onnxrun: %s: input %d is a %T, want a value of this package", o.src.Where(), i, c)
+		}
+		args[o.slots[i]] = ops.Arg{Type: v.Tensor.Type, Const: v.Tensor}
+	}
+	out, err := fold(o.src, o.kernel, args)
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		return nil, &onnx.LimitError{What: "bytes of one node", Got: int64(o.kernel.Out[0].Bytes()), Max: foldLimit}
+	}
+	return &cell{out[0], out}, nil
+}
+
+// DiffWRT: no operator has a derivative rule.
+func (o *op) DiffWRT(inputs int) []bool { return make([]bool, inputs) }
+
+// SymDiff is never asked, since DiffWRT answers no for every input.
+func (o *op) SymDiff(_ G.Nodes, _, _ *G.Node) (G.Nodes, error) {
+	return nil, &onnx.UnsupportedError{Nodes: []onnx.Unsupported{{Node: o.src.Name, Op: o.src.Op,
+		Domain: o.src.Domain, Version: o.src.Version, Reason: "no derivative rule"}}}
+}
+
+// cell is a tensor as a gorgonia value; all holds every output of its node.
+type cell struct {
+	*ops.Tensor
+	all []*ops.Tensor
+}
+
+func (c *cell) Shape() tensor.Shape { return tensor.Shape(c.Tensor.Shape) }
+func (c *cell) Size() int           { return c.Elems() }
+func (c *cell) Data() any           { return c.Mem() }
+func (c *cell) Dtype() tensor.Dtype { return dtypes[c.DType] }
+func (c *cell) MemSize() uintptr    { return uintptr(len(c.Mem())) }
+func (c *cell) Uintptr() uintptr    { return uintptr(unsafe.Pointer(unsafe.SliceData(c.Mem()))) }
+
+func (c *cell) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.Tensor.Type) }
+
+var dtypes = map[onnx.DType]tensor.Dtype{
+	onnx.Float: tensor.Float32, onnx.Float16: tensor.Float32, onnx.BFloat16: tensor.Float32,
+	onnx.Double: tensor.Float64, onnx.Bool: tensor.Bool,
+	onnx.Int8: tensor.Int8, onnx.Int16: tensor.Int16, onnx.Int32: tensor.Int32, onnx.Int64: tensor.Int64,
+	onnx.Uint8: tensor.Uint8, onnx.Uint16: tensor.Uint16, onnx.Uint32: tensor.Uint32, onnx.Uint64: tensor.Uint64,
+}
+
+func typeOf(t ops.Type) hm.Type {
+	if len(t.Shape) == 0 {
+		return dtypes[t.DType]
+	}
+	return G.TensorType{Dims: len(t.Shape), Of: dtypes[t.DType]}
+}
+
+// express writes a graph as a gorgonia expression graph. Nodes are created in
+// the order they run; leaves are the inputs and the constants. slots holds, by
+// node, what the machine needs to know of it.
+func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G.Node) {
+	e = G.NewGraph()
+	slots = map[*G.Node]*slot{}
+	nodes := map[*value]*G.Node{}
+	add := func(v *value, s *slot, opts ...G.NodeConsOpt) *G.Node {
+		opts = append([]G.NodeConsOpt{G.In(e), G.WithType(typeOf(v.Type)), G.WithShape(v.Shape...),
+			G.WithName(fmt.Sprintf("%d:%s", len(slots), v.name))}, opts...)
+		n := G.NewUniqueNode(opts...)
+		s.Type = v.Type
+		slots[n] = s
+		nodes[v] = n
+		return n
+	}
+	leaf := func(v *value) *G.Node {
+		if n := nodes[v]; n != nil {
+			return n
+		}
+		return add(v, &slot{konst: v.konst})
+	}
+	for _, v := range g.in {
+		in = append(in, leaf(v))
+	}
+	for i, n := range g.nodes {
+		o := &op{serial: i, src: n.src, kernel: n.kernel}
+		var children G.Nodes
+		for j, v := range n.in {
+			if v != nil {
+				children = append(children, leaf(v))
+				o.slots = append(o.slots, j)
+			}
+		}
+		if n.out[0] == nil { // only a later output is read: the first still has a node
+			n.out[0] = &value{Type: n.kernel.Out[0], name: n.src.Name}
+		}
+		first := add(n.out[0], &slot{}, G.WithOp(o), G.WithChildren(children))
+		for j, v := range n.out {
+			if j > 0 && v != nil {
+				p := &op{serial: i, src: n.src, kernel: n.kernel, output: j, slots: []int{0}}
+				add(v, &slot{}, G.WithOp(p), G.WithChildren(G.Nodes{first}))
+			}
+		}
+	}
+	for _, v := range g.out {
+		out = append(out, leaf(v))
+	}
+	return e, slots, in, out
+}

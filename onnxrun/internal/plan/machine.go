@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"context"
+	"time"
+
+	G "gorgonia.org/gorgonia"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+)
+
+// Machine runs a plan: one arena, and the tasks of every operator bound to
+// their places in it. It implements gorgonia.VM. A run allocates nothing. One
+// goroutine may use a machine at a time.
+type Machine struct {
+	In, Out []*ops.Tensor // written before and read after a run; Out may alias In
+
+	pool  *kernel.Pool
+	tasks []task
+	plan  *Plan
+}
+
+type task struct {
+	parts int
+	run   func(part, worker int)
+	step  int
+}
+
+var _ G.VM = (*Machine)(nil)
+
+func (pl *Plan) newMachine() (m *Machine, err error) {
+	m = &Machine{pool: pl.program.pool, plan: pl}
+	mem := ops.AlignedBytes(pl.Arena)
+	at := func(s *slot) *ops.Tensor {
+		switch {
+		case s == nil:
+			return nil
+		case s.konst != nil:
+			return s.konst
+		}
+		return ops.View(s.Type, mem[s.region.offset:])
+	}
+	tensors := func(list []*slot) []*ops.Tensor {
+		t := make([]*ops.Tensor, len(list))
+		for i, s := range list {
+			t[i] = at(s)
+		}
+		return t
+	}
+	m.In, m.Out = tensors(pl.in), tensors(pl.out)
+
+	at0 := 0
+	defer func() {
+		if r := recover(); r != nil {
+			m, err = nil, nodeError(pl.steps[at0].op.src, r)
+		}
+	}()
+	for i, s := range pl.steps {
+		at0 = i
+		k := s.op.kernel
+		if k.View {
+			continue
+		}
+		var scratch []byte
+		if s.scratch != nil {
+			scratch = mem[s.scratch.offset:][:s.scratch.size]
+		}
+		for _, t := range k.Bind(ops.NewMemory(k, tensors(s.in), tensors(s.out), scratch, m.pool.Threads())) {
+			if t.Parts > 0 {
+				m.tasks = append(m.tasks, task{t.Parts, t.Run, i})
+			}
+		}
+	}
+	return m, nil
+}
+
+// RunAll computes Out from In.
+func (m *Machine) RunAll() error { return m.Run(context.Background()) }
+
+// Reset does nothing: a run leaves nothing behind that the next one reads.
+func (m *Machine) Reset() {}
+
+// Close does nothing: a machine holds only memory.
+func (m *Machine) Close() error { return nil }
+
+// Run computes Out from In and stops between operators when ctx is done.
+func (m *Machine) Run(ctx context.Context) (err error) {
+	i := 0
+	defer func() {
+		if r := recover(); r != nil {
+			err = nodeError(m.src(i), r)
+		}
+	}()
+	done := ctx.Done()
+	for i = range m.tasks {
+		if done != nil {
+			select {
+			case <-done:
+				return ctx.Err()
+			default:
+			}
+		}
+		t := &m.tasks[i]
+		if t.parts == 1 {
+			t.run(0, 0)
+		} else {
+			m.pool.Run(t.parts, t.run)
+		}
+	}
+	return nil
+}
+
+// Profile is Run with the time each operator of the plan took added to times,
+// which has one element for each of Plan.Nodes.
+func (m *Machine) Profile(ctx context.Context, times []time.Duration) (err error) {
+	all := m.tasks
+	defer func() { m.tasks = all }()
+	for i := range all {
+		m.tasks = all[i : i+1]
+		start := time.Now()
+		if err := m.Run(ctx); err != nil {
+			return err
+		}
+		times[all[i].step] += time.Since(start)
+	}
+	return nil
+}
+
+func (m *Machine) src(task int) *onnx.Node { return m.plan.steps[m.tasks[task].step].op.src }

@@ -1,0 +1,169 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+
+	"sampleonnx/onnxrun/internal/kernel"
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+)
+
+// Program is a model ready to be compiled for input shapes: every node checked,
+// what depends on weights alone computed. Its plans share the weights, packed
+// once, and the workers. It is safe for concurrent use.
+type Program struct {
+	Inputs  []onnx.Value
+	Outputs []onnx.Value
+
+	graph   *onnx.Graph
+	nodes   []*onnx.Node
+	weights map[int]*ops.Tensor
+	packs   ops.Packs
+	pool    *kernel.Pool
+	memory  int64
+}
+
+// New checks every node of a model against the operator table and folds what
+// depends on weights alone. The error lists all unsupported nodes. memory bounds
+// the bytes of one machine; 0 is no bound. The workers are stopped by Close.
+func New(m *onnx.Model, threads int, memory int64) (*Program, error) {
+	g := m.Graph
+	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), memory: memory}
+	for _, i := range g.Inputs {
+		p.Inputs = append(p.Inputs, g.Values[i])
+	}
+	for _, i := range g.Outputs {
+		p.Outputs = append(p.Outputs, g.Values[i])
+	}
+	if err := check(g); err != nil {
+		return nil, err
+	}
+	for i, w := range g.Weights {
+		if w.DType.Size() > 0 {
+			p.weights[i] = ops.Constant(w)
+		}
+	}
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		if folded, err := p.foldWeights(n); err != nil {
+			return nil, err
+		} else if !folded {
+			p.nodes = append(p.nodes, n)
+		}
+	}
+	p.pool = kernel.NewPool(threads)
+	return p, nil
+}
+
+// Close stops the workers.
+func (p *Program) Close() { p.pool.Close() }
+
+// Threads is the number of threads a run uses.
+func (p *Program) Threads() int { return p.pool.Threads() }
+
+// check gathers the unsupported nodes of a graph into one error.
+func check(g *onnx.Graph) error {
+	var all onnx.UnsupportedError
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		err := ops.Check(n)
+		for j, v := range n.Inputs {
+			if w := g.Weights[v]; err == nil && w != nil && w.DType.Size() == 0 {
+				err = &onnx.UnsupportedError{Nodes: []onnx.Unsupported{{Node: n.Name, Op: n.Op, Domain: n.Domain,
+					Version: n.Version, Reason: fmt.Sprintf("input %d is a constant of %v", j, w.DType)}}}
+			}
+		}
+		var u *onnx.UnsupportedError
+		switch {
+		case errors.As(err, &u):
+			all.Nodes = append(all.Nodes, u.Nodes...)
+		case err != nil:
+			return err
+		}
+	}
+	if len(all.Nodes) > 0 {
+		return &all
+	}
+	return nil
+}
+
+// foldWeights computes a node once and for all when its inputs are weights.
+func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
+	args := make([]ops.Arg, len(n.Inputs))
+	for j, v := range n.Inputs {
+		if v < 0 {
+			args[j].Absent = true
+			continue
+		}
+		w := p.weights[v]
+		if w == nil {
+			return false, nil
+		}
+		args[j] = ops.Arg{Type: w.Type, Const: w}
+	}
+	k, err := ops.Lower(&ops.Call{Node: n, In: args, Packs: &p.packs})
+	if err != nil || !plain(k) {
+		return false, err
+	}
+	out, err := fold(n, k, args)
+	if err != nil || out == nil {
+		return false, err
+	}
+	for j, v := range n.Outputs {
+		if v >= 0 {
+			p.weights[v] = out[j]
+		}
+	}
+	return true, nil
+}
+
+// foldLimit bounds the memory that computing a node ahead of time may take: a
+// small file can ask for a huge constant.
+const foldLimit = 1 << 28
+
+// fold is the outputs of a node whose values are known at compile time; nil
+// when they would be too large to keep.
+func fold(n *onnx.Node, k *ops.Kernel, in []ops.Arg) (out []*ops.Tensor, err error) {
+	if k.Const != nil {
+		return k.Const, nil
+	}
+	tensors := make([]*ops.Tensor, len(in))
+	for i := range in {
+		tensors[i] = in[i].Const
+	}
+	if k.View {
+		return []*ops.Tensor{tensors[0].As(k.Out[0])}, nil
+	}
+	size := ops.ScratchBytes(k, 1)
+	for _, t := range k.Out {
+		size += t.Bytes()
+	}
+	if size > foldLimit {
+		return nil, nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = nil, nodeError(n, r)
+		}
+	}()
+	out = make([]*ops.Tensor, len(k.Out))
+	for i, t := range k.Out {
+		out[i] = ops.New(t)
+	}
+	scratch := ops.AlignedBytes(ops.ScratchBytes(k, 1))
+	for _, task := range k.Bind(ops.NewMemory(k, tensors, out, scratch, 1)) {
+		for part := range task.Parts {
+			task.Run(part, 0)
+		}
+	}
+	return out, nil
+}
+
+// nodeError is what a panic while a node ran becomes.
+func nodeError(n *onnx.Node, r any) error {
+	if err, ok := r.(error); ok {
+		return fmt.Errorf("onnxrun: %s: %w", n.Where(), err)
+	}
+	return fmt.Errorf("onnxrun: %s: %v", n.Where(), r)
+}

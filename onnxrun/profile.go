@@ -1,0 +1,81 @@
+package onnxrun
+
+import (
+	"context"
+	"time"
+
+	"sampleonnx/onnxrun/internal/plan"
+)
+
+// Stats is what is known of a model's plan for given inputs before it runs.
+type Stats struct {
+	Nodes  []NodeStats // in running order
+	FLOPs  float64     // multiplications and additions of one run
+	Memory int         // bytes of the arena: everything but the weights
+}
+
+// NodeStats is one operator of a plan. Operators that the plan has joined
+// appear as one, under a name of this project.
+type NodeStats struct {
+	Name  string
+	Op    string
+	Algo  string // the algorithm chosen, where there is a choice
+	Shape []int  // of the first output
+	FLOPs float64
+	Time  time.Duration // of the profiled run; 0 from Plan
+}
+
+// ISA names the instruction set that the kernels of this process use:
+// "avx512", "avx2" or "generic".
+func ISA() string { return plan.ISA() }
+
+// Plan compiles the model for inputs of these shapes and says what a run will
+// do; the data are not looked at.
+func (m *Model) Plan(inputs ...Tensor) (*Stats, error) {
+	_, types, err := m.bind(inputs)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := m.plan(types)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stats{Memory: pl.Arena}
+	for _, n := range pl.Nodes() {
+		s.FLOPs += n.FLOPs
+		s.Nodes = append(s.Nodes, NodeStats{Name: n.Name, Op: n.Op, Algo: n.Algo, Shape: n.Out.Shape, FLOPs: n.FLOPs})
+	}
+	return s, nil
+}
+
+// Profile runs the model once and times every operator.
+func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
+	s, err := m.Plan(inputs...)
+	if err != nil {
+		return nil, err
+	}
+	bound, types, err := m.bind(inputs)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := m.plan(types)
+	if err != nil {
+		return nil, err
+	}
+	mc, err := pl.Acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer pl.Release(mc)
+	for i, t := range bound {
+		fill(mc.In[i], t.Data)
+	}
+	times := make([]time.Duration, len(s.Nodes))
+	if err := mc.Profile(ctx, times); err != nil {
+		return nil, err
+	}
+	for i := range times {
+		s.Nodes[i].Time = times[i]
+	}
+	return s, nil
+}

@@ -1,0 +1,556 @@
+package sampler
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"sampleonnx/schedules"
+)
+
+const testDim = 3
+
+// curved is a field with no symmetry to hide behind: the score of a mixture of
+// two Gaussians in three dimensions, the same for all paths (with σ taken
+// from where the path says).
+func curved(path schedules.Path) Field {
+	return func(dst, x []float32, t []float64) error {
+		for i, t := range t {
+			alpha, sigma := path.Marginal(t)
+			w := alpha*alpha*0.04 + sigma*sigma
+			x, dst := x[i*testDim:(i+1)*testDim], dst[i*testDim:(i+1)*testDim]
+			var logs [2]float64
+			for m := range logs {
+				for j, v := range x {
+					d := float64(v) - alpha*modes[m][j]
+					logs[m] -= d * d / (2 * w)
+				}
+			}
+			p := 1 / (1 + math.Exp(logs[1]-logs[0]))
+			for j, v := range x {
+				dst[j] = float32((alpha*(p*modes[0][j]+(1-p)*modes[1][j]) - float64(v)) / w)
+			}
+		}
+		return nil
+	}
+}
+
+var modes = [2][testDim]float64{{1, -0.5, 0.3}, {-0.7, 0.4, 0.9}}
+
+// A setup is a sampler with the path of its field and the spread of its start.
+type setup struct {
+	sampler Sampler
+	path    schedules.Path
+	std     float64
+}
+
+// samplers is every sampler in its default setting, of those that leave
+// samples independent.
+func samplers() map[string]setup {
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
+	all := map[string]setup{
+		"langevin":         {Langevin{Sigma: 0.3, Alpha: 0.02, Steps: 9}, schedules.Sigma{}, 1},
+		"annealed":         {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4}, schedules.Sigma{}, 4},
+		"annealed+denoise": {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4, Denoise: true}, schedules.Sigma{}, 4},
+	}
+	for name, sde := range map[string]schedules.SDE{"ve": ve, "vp": schedules.VP{}, "sub-vp": schedules.SubVP{}} {
+		for predictor, step := range predictors {
+			if _, ok := sde.(schedules.Chain); predictor == "ancestral" && !ok {
+				continue
+			}
+			for corrector, correct := range map[string]Step{
+				"none":          nil,
+				"langevin":      LangevinCorrector{}.Step,
+				"langevin norm": LangevinCorrector{Norm: NormDim, Steps: 2}.Step,
+				"ald":           AnnealedCorrector{}.Step,
+			} {
+				pc := PC{SDE: sde, N: 23, Predictor: step, Corrector: correct, Denoise: corrector == "ald"}
+				all["pc "+name+" "+predictor+" "+corrector] = setup{pc, sde, sde.Prior()}
+			}
+		}
+		all["flow "+name] = setup{Flow{SDE: sde}, sde, sde.Prior()}
+		all["flow+denoise "+name] = setup{Flow{SDE: sde, RTol: 1e-3, ATol: 1e-4, Denoise: true}, sde, sde.Prior()}
+	}
+	return all
+}
+
+func runSampler(t testing.TB, s setup, noise Noise, first uint64, n int) []float32 {
+	t.Helper()
+	b := &Batch{X: make([]float32, n*testDim), Dim: testDim, First: first, Noise: noise}
+	if err := b.Prior(s.std); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+		t.Fatal(err)
+	}
+	return b.X
+}
+
+func same(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+// Sample i is the same alone, in a batch, and in another batch.
+func TestSamplesDoNotDependOnTheirBatch(t *testing.T) {
+	const n = 7
+	for name, s := range samplers() {
+		t.Run(name, func(t *testing.T) {
+			all := runSampler(t, s, Philox(11), 0, n)
+			for i := range n {
+				one := runSampler(t, s, Philox(11), uint64(i), 1)
+				if !same(one, all[i*testDim:(i+1)*testDim]) {
+					t.Errorf("sample %d is %v alone and %v in the batch", i, one, all[i*testDim:(i+1)*testDim])
+				}
+			}
+			parts := append(runSampler(t, s, Philox(11), 0, 3), runSampler(t, s, Philox(11), 3, 4)...)
+			if !same(parts, all) {
+				t.Error("batches of 3 and 4 differ from one of 7")
+			}
+			for i := 1; i < n; i++ {
+				if same(all[:testDim], all[i*testDim:(i+1)*testDim]) {
+					t.Errorf("samples 0 and %d are equal", i)
+				}
+			}
+		})
+	}
+}
+
+// The settings of the published code that couple a batch really do.
+func TestCoupledSettingsCouple(t *testing.T) {
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
+	for name, s := range map[string]Sampler{
+		"batch norms":  PC{SDE: ve, N: 7, Corrector: LangevinCorrector{Norm: NormBatch}.Step},
+		"coupled flow": Flow{SDE: ve, Coupled: true},
+	} {
+		s := setup{s, ve, 4}
+		if same(runSampler(t, s, Philox(1), 0, 1), runSampler(t, s, Philox(1), 0, 4)[:testDim]) {
+			t.Errorf("%s: sample 0 is the same in two batches", name)
+		}
+	}
+}
+
+// A batch can be started again, and its runs do not leave traces.
+func TestBatchCanBeUsedAgain(t *testing.T) {
+	for name, s := range samplers() {
+		b := &Batch{X: make([]float32, 4*testDim), Dim: testDim, Noise: Philox(5)}
+		for _, first := range []uint64{0, 4, 0} {
+			b.First = first
+			if err := b.Prior(s.std); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+				t.Fatal(err)
+			}
+			if !same(b.X, runSampler(t, s, Philox(5), first, 4)) {
+				t.Errorf("%s: samples from %d differ in a used batch", name, first)
+			}
+		}
+	}
+}
+
+// A second Sample without a new start must not see the same noise again.
+func TestSecondSampleDrawsOn(t *testing.T) {
+	l := Langevin{Sigma: 1, Alpha: 0.1, Steps: 1}
+	zero := func(dst, x []float32, t []float64) error { clear(dst); return nil }
+	b := &Batch{X: make([]float32, 8), Dim: 8}
+	run := func() []float32 {
+		clear(b.X)
+		if err := l.Sample(context.Background(), b, zero); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(b.X)
+	}
+	if first, second := run(), run(); same(first, second) {
+		t.Error("two runs on one batch had the same noise")
+	}
+}
+
+func TestNonFiniteIsNamed(t *testing.T) {
+	ve := schedules.VE{SigmaMin: 0.1, SigmaMax: 10}
+	for name, c := range map[string]struct {
+		sampler Sampler
+		call    int // of the field, that fails
+		step    int
+		sigma   float64
+	}{
+		"langevin":  {Langevin{Sigma: 0.3, Alpha: 0.02, Steps: 9}, 4, 4, 0.3},
+		"annealed":  {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1}, 5, 5, 2},
+		"denoise":   {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1, Denoise: true}, 10, 10, 1},
+		"predictor": {PC{SDE: ve, N: 11, Predictor: ReverseDiffusion}, 6, 6, 1},
+		"corrector": {PC{SDE: ve, N: 11, Predictor: Ancestral, Corrector: LangevinCorrector{}.Step}, 11, 6, 1},
+		"flow":      {Flow{SDE: ve}, 2 + 6 + 1, 2, -1},
+		"first":     {Flow{SDE: ve}, 1, 1, 10},
+		"coupled":   {Flow{SDE: ve, Coupled: true}, 1, 1, 10},
+	} {
+		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
+			calls := 0
+			score := func(dst, x []float32, t []float64) error {
+				for i := range dst {
+					dst[i] = 0.01
+				}
+				if calls++; calls == c.call {
+					dst[2*testDim+1] = bad
+				}
+				return nil
+			}
+			b := &Batch{X: make([]float32, 4*testDim), Dim: testDim, First: 100}
+			err := c.sampler.Sample(context.Background(), b, score)
+			var e *NonFiniteError
+			if !errors.As(err, &e) {
+				t.Errorf("%s: error is %v, want a NonFiniteError", name, err)
+				continue
+			}
+			if e.Sample != 102 || e.Step != c.step || c.sigma >= 0 && math.Abs(e.Sigma-c.sigma) > 1e-3 {
+				t.Errorf("%s: %v; want sample 102, step %d, sigma %g", name, e, c.step, c.sigma)
+			}
+			// The step is finished first: a corrector's is seen after the predictor.
+			if calls > c.call+1 {
+				t.Errorf("%s: the field was called %d times, %d after the failure", name, calls, calls-c.call)
+			}
+		}
+	}
+}
+
+// A zero score has no Langevin step size: an error, not a silent infinity.
+func TestZeroScoreStopsTheLangevinCorrector(t *testing.T) {
+	pc := PC{SDE: schedules.VP{}, N: 30, Corrector: LangevinCorrector{}.Step}
+	b := &Batch{X: make([]float32, 2), Dim: 2}
+	err := pc.Sample(context.Background(), b, func(dst, x []float32, t []float64) error { clear(dst); return nil })
+	var e *NonFiniteError
+	if !errors.As(err, &e) {
+		t.Errorf("error is %v, want a NonFiniteError", err)
+	}
+}
+
+func TestStopping(t *testing.T) {
+	stop := errors.New("enough")
+	for name, s := range samplers() {
+		b := &Batch{X: make([]float32, 2*testDim), Dim: testDim}
+		if err := b.Prior(s.std); err != nil {
+			t.Fatal(err)
+		}
+		b.Trace = func(p Progress) error {
+			if p.Step == 2 {
+				return stop
+			}
+			return nil
+		}
+		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); !errors.Is(err, stop) {
+			t.Errorf("%s: stopped by Trace, returned %v", name, err)
+		}
+
+		ctx, cancel := context.WithCancel(context.Background())
+		steps := 0
+		b.Trace = func(p Progress) error {
+			if steps = p.Step; steps == 2 {
+				cancel()
+			}
+			return nil
+		}
+		if err := s.sampler.Sample(ctx, b, curved(s.path)); !errors.Is(err, context.Canceled) || steps != 2 {
+			t.Errorf("%s: cancelled after step 2, stopped after step %d with %v", name, steps, err)
+		}
+
+		failed := errors.New("no memory")
+		b.Trace = nil
+		score := func(dst, x []float32, t []float64) error { return failed }
+		if err := s.sampler.Sample(context.Background(), b, score); !errors.Is(err, failed) &&
+			!strings.HasSuffix(name, " none none") {
+			t.Errorf("%s: the field failed, Sample returned %v", name, err)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	for name, s := range samplers() {
+		b := &Batch{X: make([]float32, 3*testDim), Dim: testDim}
+		if err := b.Prior(s.std); err != nil {
+			t.Fatal(err)
+		}
+		var last Progress
+		calls := 0
+		lastT := math.Inf(1)
+		b.Trace = func(p Progress) error {
+			calls++
+			if p.Step != last.Step+1 || p.Done < last.Done || p.Done > 1 || p.T > lastT || !(p.Sigma > 0) {
+				t.Errorf("%s: progress %+v after %+v", name, p, last)
+			}
+			last, lastT = p, p.T
+			return nil
+		}
+		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+			t.Fatal(err)
+		}
+		if last.Done != 1 || last.Steps != 0 && last.Step != last.Steps || calls == 0 {
+			t.Errorf("%s: ended at %+v", name, last)
+		}
+	}
+}
+
+func TestTraceSeesTheResult(t *testing.T) {
+	for name, s := range samplers() {
+		b := &Batch{X: make([]float32, 3*testDim), Dim: testDim}
+		if err := b.Prior(s.std); err != nil {
+			t.Fatal(err)
+		}
+		var seen []float32
+		b.Trace = func(Progress) error {
+			seen = append(seen[:0], b.X...)
+			return nil
+		}
+		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+			t.Fatal(err)
+		}
+		if !same(seen, b.X) {
+			t.Errorf("%s: the last state traced is not the result", name)
+		}
+		if !same(b.X, runSampler(t, s, nil, 0, 3)) {
+			t.Errorf("%s: tracing changed the result", name)
+		}
+	}
+}
+
+func TestSettingsAreChecked(t *testing.T) {
+	ok := func(dst, x []float32, t []float64) error { return nil }
+	for name, s := range map[string]Sampler{
+		"zero Langevin":      Langevin{},
+		"zero Annealed":      Annealed{},
+		"negative level":     Annealed{Sigmas: []float64{1, -1}, Steps: 1, Eps: 1},
+		"zero PC":            PC{},
+		"negative N":         PC{SDE: schedules.VP{}, N: -1},
+		"time beyond T":      PC{SDE: schedules.VP{}, Eps: 2},
+		"unknown norm":       PC{SDE: schedules.VP{}, Corrector: LangevinCorrector{Norm: 7}.Step},
+		"zero Flow":          Flow{},
+		"negative tolerance": Flow{SDE: schedules.VP{}, RTol: -1},
+	} {
+		b := &Batch{X: make([]float32, 2), Dim: 2}
+		if err := s.Sample(context.Background(), b, ok); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	l := Langevin{Sigma: 1, Alpha: 1, Steps: 1}
+	for name, b := range map[string]*Batch{
+		"empty":  {Dim: 2},
+		"no Dim": {X: make([]float32, 2)},
+		"ragged": {X: make([]float32, 3), Dim: 2},
+	} {
+		if err := l.Sample(context.Background(), b, ok); err == nil {
+			t.Errorf("%s batch: no error", name)
+		}
+	}
+	if err := l.Sample(context.Background(), &Batch{X: make([]float32, 2), Dim: 2}, nil); err == nil {
+		t.Error("no score, no error")
+	}
+}
+
+// After a first run nothing is allocated but what a run needs once: runs of
+// few and of many steps cost the same.
+func TestStepsDoNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
+	pc := func(n int) Sampler {
+		return PC{SDE: ve, N: n, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
+	}
+	for name, s := range map[string]struct {
+		few, many Sampler
+		path      schedules.Path
+	}{
+		"langevin": {Langevin{1, 0.1, 2}, Langevin{1, 0.1, 50}, schedules.Sigma{}},
+		"annealed": {Annealed{[]float64{4, 1}, 2, 0.1, true}, Annealed{[]float64{4, 1}, 50, 0.1, true}, schedules.Sigma{}},
+		"pc":       {pc(2), pc(50), ve},
+		"flow":     {Flow{SDE: ve, RTol: 1, ATol: 1}, Flow{SDE: ve, RTol: 1e-7, ATol: 1e-7}, ve},
+	} {
+		b := &Batch{X: make([]float32, 5*testDim), Dim: testDim, Noise: Philox(2)}
+		score := Relabel(FromNormalised(curved(s.path), schedules.Sigma{}), func(t float64) float64 { return t })
+		run := func(s Sampler) float64 {
+			return testing.AllocsPerRun(20, func() {
+				if err := b.Prior(4); err != nil {
+					t.Fatal(err)
+				}
+				b.Calls = 0
+				if err := s.Sample(context.Background(), b, score); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		few, fewCalls := run(s.few), b.Calls
+		many, manyCalls := run(s.many), b.Calls
+		if manyCalls < 2*fewCalls {
+			t.Fatalf("%s: %d and %d calls tell nothing", name, fewCalls, manyCalls)
+		}
+		if few > 2 || many > 2 {
+			t.Errorf("%s: %v allocations with %d evaluations, %v with %d", name, few, fewCalls, many, manyCalls)
+		}
+	}
+}
+
+// An instant score shows what the samplers themselves cost.
+func BenchmarkStep(b *testing.B) {
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
+	const n, dim = 16, 3072
+	score := func(dst, x []float32, t []float64) error {
+		for i, v := range x {
+			dst[i] = -v
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		name string
+		of   func(steps int) Sampler
+	}{
+		{"langevin", func(n int) Sampler { return Langevin{1, 0.1, n} }},
+		{"annealed", func(n int) Sampler { return Annealed{[]float64{1}, n, 0.1, false} }},
+		{"pc", func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: ReverseDiffusion} }},
+		{"pc+langevin", func(n int) Sampler {
+			return PC{SDE: ve, N: n, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			batch := &Batch{X: make([]float32, n*dim), Dim: dim}
+			if err := batch.Prior(1); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			if err := c.of(b.N).Sample(context.Background(), batch, score); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n*dim), "ns/step/value")
+		})
+	}
+	b.Run("flow", func(b *testing.B) {
+		batch := &Batch{X: make([]float32, n*dim), Dim: dim}
+		steps := 0
+		b.ReportAllocs()
+		for range b.N {
+			batch.Calls = 0
+			if err := batch.Prior(4); err != nil {
+				b.Fatal(err)
+			}
+			if err := (Flow{SDE: ve}).Sample(context.Background(), batch, score); err != nil {
+				b.Fatal(err)
+			}
+			steps += (batch.Calls - 2) / 6
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps)/(n*dim), "ns/step/value")
+	})
+}
+
+// A sample is the same bits on every machine as far as the field is, and from
+// one release to the next: this field multiplies and adds without fusing. The
+// hashes change only with a deliberate change of an algorithm, which changes
+// what seeds mean.
+func TestSamplesAreFrozen(t *testing.T) {
+	all := samplers()
+	for name, want := range map[string]uint64{
+		"langevin":                               0x3d36f6e468527d0c,
+		"annealed+denoise":                       0x9e22cbb0d83e7db4,
+		"pc ve reverse-diffusion langevin":       0x6fca55024b466475,
+		"pc vp euler-maruyama none":              0x2b67188c1dcacb49,
+		"pc vp ancestral ald":                    0x3ef98a485d9d08b8,
+		"pc sub-vp euler-maruyama langevin norm": 0x544d7890b0afd3fe,
+		"flow+denoise ve":                        0xabfe8fac9cb654fe,
+		"flow vp":                                0x499ab21f03278b59,
+	} {
+		s := all[name]
+		b := &Batch{X: make([]float32, 20*testDim), Dim: testDim, Noise: Philox(2026)}
+		if err := b.Prior(s.std); err != nil {
+			t.Fatal(err)
+		}
+		err := s.sampler.Sample(context.Background(), b, func(dst, x []float32, t []float64) error {
+			for i, v := range x {
+				a, sigma := s.path.Marginal(t[i/testDim])
+				w := float32(0.04*float64(a*a)) + float32(sigma*sigma)
+				dst[i] = (float32(float32(a)*0.5) - v) / w
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hashOf(b.X); got != want {
+			t.Errorf("%s: %#x, want %#x", name, got, want)
+		}
+	}
+}
+
+func hashOf(x []float32) uint64 {
+	h := fnv.New64a()
+	for _, v := range x {
+		b := math.Float32bits(v)
+		h.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})
+	}
+	return h.Sum64()
+}
+
+// Samplers and fields are values without state: batches can share them.
+func TestBatchesRunAtOnce(t *testing.T) {
+	all := samplers()
+	for _, name := range []string{"annealed", "pc ve reverse-diffusion langevin", "flow vp"} {
+		s := all[name]
+		score := FromNormalised(Relabel(curved(s.path), func(t float64) float64 { return t }), schedules.Sigma{})
+		run := func(first uint64) []float32 {
+			b := &Batch{X: make([]float32, 2*testDim), Dim: testDim, First: first}
+			if err := b.Prior(s.std); err != nil {
+				t.Error(err)
+			}
+			if err := s.sampler.Sample(context.Background(), b, score); err != nil {
+				t.Error(err)
+			}
+			return b.X
+		}
+		var got [6][]float32
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() { got[i] = run(uint64(2 * i)) })
+		}
+		wg.Wait()
+		for i := range got {
+			if !same(got[i], run(uint64(2*i))) {
+				t.Errorf("%s: batch %d differs when run beside others", name, i)
+			}
+		}
+	}
+}
+
+// Uniform's figures are N(0,1): 4.9 is exceeded once in 10⁶.
+func TestUniformStart(t *testing.T) {
+	const n, dim = 300, 100
+	b := &Batch{X: make([]float32, n*dim), Dim: dim, Noise: Philox(4)}
+	if err := b.Uniform(); err != nil {
+		t.Fatal(err)
+	}
+	var sum, squares float64
+	for _, v := range b.X {
+		if v < 0 || v >= 1 {
+			t.Fatalf("%v is not in [0,1)", v)
+		}
+		sum += float64(v)
+		squares += float64(v) * float64(v)
+	}
+	const total = n * dim
+	for what, z := range map[string]float64{
+		"mean":   (sum/total - 1./2) * math.Sqrt(12*total),
+		"square": (squares/total - 1./3) * math.Sqrt(total*45./4),
+	} {
+		if math.Abs(z) > 4.9 {
+			t.Errorf("%s is off by %.2f standard errors", what, z)
+		}
+	}
+	one := &Batch{X: make([]float32, dim), Dim: dim, First: 7, Noise: Philox(4)}
+	if err := one.Uniform(); err != nil {
+		t.Fatal(err)
+	}
+	if !same(one.X, b.X[7*dim:8*dim]) {
+		t.Error("sample 7 starts elsewhere when alone")
+	}
+	if one.Draws != 1 {
+		t.Errorf("%d draws, want 1", one.Draws)
+	}
+}

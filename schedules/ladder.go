@@ -1,0 +1,96 @@
+package schedules
+
+import "sort"
+
+// Linear returns n evenly spaced values from first to last, both included: a
+// time grid (T down to ε) or a ladder.
+func Linear(first, last float64, n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = at(first, last, i, n)
+	}
+	return v
+}
+
+// at is entry i of n evenly spaced values; both ends are exact.
+func at(first, last float64, i, n int) float64 {
+	switch i {
+	case 0:
+		return first
+	case n - 1:
+		return last
+	}
+	return first + float64(float64(i)*((last-first)/float64(n-1)))
+}
+
+// Geometric returns n levels from first to last with one ratio between
+// neighbours: the ladder of NCSN (Song & Ermon 2019), which runs from the
+// highest noise to the lowest.
+func Geometric(first, last float64, n int) []float64 {
+	v := Linear(log(first), log(last), n)
+	for i := range v {
+		v[i] = exp(v[i])
+	}
+	if n > 0 {
+		v[0] = first
+	}
+	if n > 1 {
+		v[n-1] = last
+	}
+	return v
+}
+
+// Karras returns n levels from sigmaMax to sigmaMin, evenly spaced in
+// σ^{1/ρ} (Karras et al. 2022, equation 5; there ρ = 7). The paper's final
+// level 0 is not in it: a sampler that ends at zero noise adds it.
+func Karras(sigmaMax, sigmaMin, rho float64, n int) []float64 {
+	v := Linear(exp(log(sigmaMax)/rho), exp(log(sigmaMin)/rho), n)
+	for i := range v {
+		v[i] = exp(rho * log(v[i]))
+	}
+	if n > 0 {
+		v[0] = sigmaMax
+	}
+	if n > 1 {
+		v[n-1] = sigmaMin
+	}
+	return v
+}
+
+// Round32 rounds every level to float32, in place, and returns the ladder.
+// The published code keeps its ladders in float32; the step sizes
+// ε(σ_i/σ_L)² feel the difference in their seventh digit.
+func Round32(ladder []float64) []float64 {
+	for i, v := range ladder {
+		ladder[i] = float64(float32(v))
+	}
+	return ladder
+}
+
+// Index returns where sigma stands in a monotone ladder, as a position
+// between 0 and len−1 interpolated in ln σ. Rounded, it is the label of a
+// network that takes a level's index; some take the fraction.
+func Index(ladder []float64, sigma float64) float64 {
+	n := len(ladder)
+	if n < 2 {
+		return 0
+	}
+	down := ladder[0] > ladder[n-1]
+	// i is the first entry at or beyond sigma.
+	i := sort.Search(n, func(i int) bool {
+		if down {
+			return ladder[i] <= sigma
+		}
+		return ladder[i] >= sigma
+	})
+	switch {
+	case i == 0:
+		return 0
+	case i == n:
+		return float64(n - 1)
+	case ladder[i] == sigma:
+		return float64(i)
+	}
+	part := log(sigma/ladder[i-1]) / log(ladder[i]/ladder[i-1])
+	return float64(i-1) + part
+}
