@@ -59,7 +59,8 @@ type Conv struct {
 	chunk int     // segments in one pass over the output
 }
 
-// Init checks the sizes and prepares the table of offsets. It panics if the
+// Init checks the sizes, writes the meaning of zeros into the exported fields
+// and prepares the table of offsets. It panics if the
 // receptive field of an output leaves the padded source.
 func (c *Conv) Init() {
 	one := func(p *int) {
@@ -131,7 +132,7 @@ func (c *Conv) segments() int {
 	return Blocks(c.IC) * Block * c.KH * c.KW
 }
 
-// SrcLen and DstLen return the lengths of a padded source and of an output.
+// SrcLen returns the least length of src.
 func (c *Conv) SrcLen() int {
 	if c.Plain {
 		return c.IC * c.PH * c.PW

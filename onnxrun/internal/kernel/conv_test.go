@@ -69,7 +69,7 @@ func randomConv(r *rand.Rand) Conv {
 func TestConv(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
-		for round := 0; round < 120; round++ {
+		for round := 0; round < rounds(120); round++ {
 			k := newConvCase(r, randomConv(r))
 			name := fmt.Sprintf("%+v", k.Conv)
 			bias, add := k.bias, k.add
@@ -256,7 +256,7 @@ func BenchmarkConv(b *testing.B) {
 func TestConvOut(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(11, 12))
-		for round := 0; round < 80; round++ {
+		for round := 0; round < rounds(80); round++ {
 			rc := randomConv(r)
 			rc.Plain = false
 			rc.OC = 1 + r.IntN(5)
@@ -306,4 +306,24 @@ func BenchmarkConvOut(b *testing.B) {
 		}
 		gflops(b, 2*128*3*9*32*32)
 	})
+}
+
+// BenchmarkConvPool splits a convolution by groups among two threads; its rate
+// against BenchmarkConv's is the speed-up.
+func BenchmarkConvPool(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprint("threads=", threads), func(b *testing.B) {
+			p := NewPool(threads)
+			defer p.Close()
+			k := newConvCase(rand.New(rand.NewPCG(1, 1)), Conv{IC: 128, OC: 128, KH: 3, KW: 3, OH: 32, OW: 32, PH: 34, PW: 34})
+			dst := make([]float32, k.DstLen())
+			part := func(part, worker int) {
+				k.Run(dst, k.src, k.packed, k.bias, nil, part/2, part/2+1, part%2*16, part%2*16+16, ActNone)
+			}
+			for b.Loop() {
+				p.Run(2*k.Groups(), part)
+			}
+			gflops(b, 2*128*128*9*32*32)
+		})
+	}
 }

@@ -5,7 +5,7 @@
 // # Design
 //
 // What is here? The matrix product on packed panels (Gemm), direct convolution
-// in a blocked layout (Conv, ConvOut), the changes of layout (ToBlocked,
+// in a blocked layout (Conv, ConvOut, Depthwise), the changes of layout (ToBlocked,
 // Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
 // (Sum … SoftmaxRow), the same on the lanes of blocked pixels (SumLanes …), and
 // the workers that share the load (Pool). Each comment gives the Go loop that
@@ -30,13 +30,18 @@
 // matrix product (one segment), a convolution of any stride and dilation
 // (a segment for each tap and block of channels), and one of few channels (a
 // segment for each tap and channel). R is as large as the registers allow, 14
-// for AVX-512 and 6 for AVX2; an image row or a matrix is cut into tiles of
+// for AVX-512 and 6 for AVX2 (with one row, several panels go side by side
+// instead, so that there are sums enough to hide latency); an image row or a matrix is cut into tiles of
 // nearly equal height, since a small last tile would run at a fraction of the
 // rate. Segments are walked inside the assembly so that sums stay in registers
 // for hundreds of steps.
 //
 // Why blocks of 16 channels for every instruction set? It is one vector or two,
 // a full cache line, and the same weights and buffers serve all.
+//
+// What of alignment? Nothing requires it, but vectors that start on a 64-byte
+// boundary are read faster: see Aligned, and keep offsets in an arena multiples
+// of Block.
 //
 // Who pads? The caller, once, when it writes an activation: the inner loops know
 // no borders. Conv writes into the frame of a larger image if told its strides.
@@ -54,7 +59,8 @@
 // place: exp 1, log 0.9, tanh 1.3, erf 1, sin and cos 1.5 (below 1e4; beyond,
 // float64 takes over), sigmoid 2.2, SiLU 2.7, softplus 1.8, elu 0.9; gelu
 // 2.5e-7 absolute. Infinities, NaN, denormals and overflow come out as the
-// mathematics says. The tests hold these.
+// mathematics says, but for SiLU and both gelus of -Inf, which are NaN: -Inf·0,
+// as the graphs that spell them out have it. The tests hold these.
 package kernel
 
 //go:generate go run -C _asm . ..

@@ -2,6 +2,33 @@
 
 package kernel
 
+// simdMost bounds the elements of one call: assembly cannot be preempted, and a
+// collection of garbage waits for it.
+const simdMost = 1 << 14
+
+// simd runs an element-wise kernel in assembly, if there is any for this
+// machine. b is nil if the op has no second source.
+func simd(o op, dst, a, b []float32, p, q float32) (r outcome) {
+	r = done
+	for len(dst) > simdMost {
+		var bs []float32
+		if b != nil {
+			bs, b = b[:simdMost], b[simdMost:]
+		}
+		switch simdOnce(o, dst[:simdMost], a[:simdMost], bs, p, q) {
+		case none:
+			return none
+		case leftovers:
+			r = leftovers
+		}
+		dst, a = dst[simdMost:], a[simdMost:]
+	}
+	if last := simdOnce(o, dst, a, b, p, q); last != done {
+		return last
+	}
+	return r
+}
+
 // sumSIMD returns the sum of the first n elements of x, and n.
 func sumSIMD(x []float32) (s float64, n int) {
 	n = len(x) &^ (lanes - 1)

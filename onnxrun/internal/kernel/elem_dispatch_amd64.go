@@ -4,9 +4,10 @@
 
 package kernel
 
-// simd runs an element-wise kernel in assembly, if there is any for this
-// machine. All slices are as long as dst; those an op does not have are ignored.
-func simd(o op, dst, a, b []float32, p, q float32) outcome {
+// simdOnce runs an element-wise kernel in one call of assembly, if there is any
+// for this machine. All slices are as long as dst; those an op does not have
+// are ignored.
+func simdOnce(o op, dst, a, b []float32, p, q float32) outcome {
 	n := len(dst)
 	if isa == generic {
 		return none

@@ -112,7 +112,7 @@ var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, float32(math.I
 	1e-45, -1e-45, 1e-39, -1e-39, 1.17549435e-38, math.MaxFloat32, -math.MaxFloat32, 100, -100, 200, -200, 88.72, -87.4, -103.9, -105, 1e-20, -1e-20, 0.625, 9999, 10001, -3e5, 1e30, 0.5, -0.5}
 
 func TestElemAccuracy(t *testing.T) {
-	const n = 200000
+	n := rounds(200000)
 	eachISA(t, func(t *testing.T) {
 		for _, k := range elemKernels {
 			r := rand.New(rand.NewPCG(1, 2))
@@ -401,4 +401,27 @@ func TestElemTwins(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Slices longer than one call of the assembly takes.
+func TestElemLong(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		const n = 40001
+		r := rand.New(rand.NewPCG(14, 15))
+		a, b := random(r, n), random(r, n)
+		a[7] = 3e4 // beyond the range of the vector Sin
+		for _, k := range elemKernels {
+			want, got := make([]float32, n), make([]float32, n)
+			k.run(got, a, b)
+			for i := 0; i < n; i += 1000 {
+				j := min(n, i+1000)
+				k.run(want[i:j], a[i:j], b[i:j])
+			}
+			for i := range want {
+				if math.Float32bits(got[i]) != math.Float32bits(want[i]) && (got[i] == got[i] || want[i] == want[i]) {
+					t.Fatalf("%s: element %d is %v, want %v", k.name, i, got[i], want[i])
+				}
+			}
+		}
+	})
 }

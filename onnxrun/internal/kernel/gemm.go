@@ -160,6 +160,8 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 		tailBuf = edge[:rmax*PanelCols]
 	)
 	t.off = zeroOff
+	t.bpanel = k * PanelCols
+	wide := widePanels(m)
 	height := gemmM
 	var copied *[gemmCopyM * gemmCopyLd]float32
 	if lda%gemmStride == 0 && m > 4 && panel1-panel0 > 2 {
@@ -186,7 +188,20 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 			if more {
 				t.acc = 1
 			}
-			for p := panel0; p < panel1; p++ {
+			p := panel0
+			if wide > 0 {
+				// Few rows: several panels at once, all of them full.
+				for ; p+wide <= panel1 && (p+wide)*PanelCols <= n; p += wide {
+					j := p * PanelCols
+					t.b = packed[(p*k+k0)*PanelCols : ((p+wide-1)*k+k0+t.kseg)*PanelCols]
+					t.a, t.c, t.crow, t.bias = rows, c[j:], ldc, nil
+					if bias != nil && k0 == 0 {
+						t.bias = bias[j : j+wide*PanelCols]
+					}
+					t.wide(m)
+				}
+			}
+			for ; p < panel1; p++ {
 				j := p * PanelCols
 				w := min(PanelCols, n-j)
 				t.b = packed[(p*k+k0)*PanelCols : (p*k+k0+t.kseg)*PanelCols]

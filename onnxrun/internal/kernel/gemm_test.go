@@ -54,7 +54,7 @@ func dot(a, b []float32, stride int) (s, bound float64) {
 func TestGemm(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for round := 0; round < 300; round++ {
+		for round := 0; round < rounds(300); round++ {
 			m, n, k := r.IntN(40), r.IntN(100), r.IntN(80)
 			if round%10 == 0 {
 				k = 200 + r.IntN(400)
@@ -114,7 +114,7 @@ func TestGemm(t *testing.T) {
 func TestGemmBits(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
-		for _, s := range [][3]int{{37, 100, 70}, {64, 33, 600}, {15, 16, 300}, {500, 40, 20}} {
+		for _, s := range [][3]int{{37, 100, 70}, {64, 33, 600}, {15, 16, 300}, {500, 40, 20}, {3, 300, 70}, {2, 256, 261}} {
 			m, n, k := s[0], s[1], s[2]
 			a, b, bias := random(r, m*k), random(r, k*n), random(r, n)
 			packed := make([]float32, PackedLen(k, n))
@@ -219,7 +219,7 @@ func TestTileTwins(t *testing.T) {
 	best := isa
 	defer func() { isa = best }()
 	r := rand.New(rand.NewPCG(21, 22))
-	for round := 0; round < 50; round++ {
+	for round := 0; round < rounds(50); round++ {
 		m, n, k := 1+r.IntN(40), 1+r.IntN(70), 1+r.IntN(400)
 		a, b := random(r, m*k), random(r, k*n)
 		packed := make([]float32, PackedLen(k, n))

@@ -34,6 +34,14 @@ func random(r *rand.Rand, n int) []float32 {
 	return x
 }
 
+// rounds is n, or few enough for the race detector.
+func rounds(n int) int {
+	if raceEnabled {
+		return n/20 + 1
+	}
+	return n
+}
+
 const guardLen = 40
 
 var guardValue = math.Float32frombits(0x7fc12345) // a NaN nobody computes

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // Block is the number of channels that lie side by side in the blocked layout
 // NCHWc: a plane of C channels becomes ceil(C/Block) planes of pixels, each
 // pixel holding Block channels, those past C being zero. It is one AVX-512
@@ -8,6 +10,15 @@ const Block = 16
 
 // Blocks returns the number of blocks that hold c channels.
 func Blocks(c int) int { return (c + Block - 1) / Block }
+
+// Aligned returns n zeros that start on a 64-byte boundary, as whole vectors
+// like it. No kernel requires it.
+func Aligned(n int) []float32 {
+	const vector = 64
+	x := make([]float32, n+vector/4-1)
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(x))) % vector / 4
+	return x[skip:][:n:n]
+}
 
 // ToBlocked copies channels of a plane of hw pixels into the blocked layout,
 // zero in the channels past c, for blocks [block0,block1):
@@ -213,25 +224,71 @@ func GatherPanels(dst, src []float32, tab []int32, channels, chStride, taps, p0,
 		panic("kernel: GatherPanels: columns out of range")
 	}
 	need("GatherPanels dst", len(dst), PackedLen(k, p1))
+	var runs [gatherRuns]run
 	for p := p0; p < p1; p += PanelCols {
 		n := min(PanelCols, p1-p)
 		panel := dst[p*k : (p+PanelCols)*k]
-		for ch := 0; ch < channels; ch++ {
-			plane := src[ch*chStride:]
-			for t := 0; t < taps; t++ {
-				row := (*[PanelCols]float32)(panel)
-				panel = panel[PanelCols:]
-				for j, o := range tab[t*cols+p : t*cols+p+n] {
-					var v float32
-					if o >= 0 {
-						v = plane[o]
+		for t := 0; t < taps; t++ {
+			offs := tab[t*cols+p : t*cols+p+n]
+			count := findRuns(&runs, offs)
+			for ch := 0; ch < channels; ch++ {
+				plane := src[ch*chStride:]
+				row := panel[(ch*taps+t)*PanelCols:][:PanelCols]
+				if count == 1 && runs[0].n == PanelCols && runs[0].off >= 0 {
+					*(*[PanelCols]float32)(row) = [PanelCols]float32(plane[runs[0].off:])
+					continue
+				}
+				if count >= 0 {
+					j := 0
+					for _, r := range runs[:count] {
+						if r.off < 0 {
+							clear(row[j : j+r.n])
+						} else {
+							copy(row[j:j+r.n], plane[r.off:r.off+r.n])
+						}
+						j += r.n
 					}
-					row[j&(PanelCols-1)] = v
+				} else {
+					for j, o := range offs {
+						var v float32
+						if o >= 0 {
+							v = plane[o]
+						}
+						row[j] = v
+					}
 				}
-				for j := n; j < PanelCols; j++ {
-					row[j] = 0
-				}
+				clear(row[n:])
 			}
 		}
 	}
+}
+
+// A run is n columns from consecutive places of the source, or n zeros if off
+// is negative. Rows of an image give a few to a panel; past gatherRuns, moving
+// elements one by one is faster.
+type run struct{ off, n int }
+
+const gatherRuns = 8
+
+// findRuns returns the number of runs in offs, or -1 if there are too many.
+func findRuns(runs *[gatherRuns]run, offs []int32) int {
+	count := 0
+	for i := 0; i < len(offs); {
+		if count == gatherRuns {
+			return -1
+		}
+		first := offs[i]
+		j := i + 1
+		if first < 0 {
+			for first = -1; j < len(offs) && offs[j] < 0; j++ {
+			}
+		} else {
+			for ; j < len(offs) && int(offs[j]) == int(first)+j-i; j++ {
+			}
+		}
+		runs[count] = run{int(first), j - i}
+		count++
+		i = j
+	}
+	return count
 }

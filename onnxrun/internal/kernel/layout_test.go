@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 func TestBlocked(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for round := 0; round < 300; round++ {
+		for round := 0; round < rounds(300); round++ {
 			c, h, w := 1+r.IntN(50), 1+r.IntN(4), 1+r.IntN(40)
 			top, left := r.IntN(3), r.IntN(3)
 			ph, pw := h+top+r.IntN(3), w+left+r.IntN(3)
@@ -66,10 +67,22 @@ func TestBlocked(t *testing.T) {
 	})
 }
 
+func TestAligned(t *testing.T) {
+	for n := 1; n < 100; n++ {
+		x := Aligned(n)
+		if len(x) != n || cap(x) != n || uintptr(unsafe.Pointer(&x[0]))%64 != 0 {
+			t.Fatalf("Aligned(%d): length %d at %p", n, len(x), &x[0])
+		}
+	}
+	if len(Aligned(0)) != 0 {
+		t.Fatal("Aligned(0) is not empty")
+	}
+}
+
 func TestTranspose(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for round := 0; round < 300; round++ {
+		for round := 0; round < rounds(300); round++ {
 			m, n := r.IntN(80), r.IntN(80)
 			if round%10 == 0 {
 				n += 64
@@ -92,12 +105,17 @@ func TestTranspose(t *testing.T) {
 
 func TestGatherPanels(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for round := 0; round < 200; round++ {
+	for round := 0; round < rounds(200); round++ {
 		channels, taps, p, stride := 1+r.IntN(5), 1+r.IntN(10), 1+r.IntN(100), 50
 		src := random(r, channels*stride)
 		tab := make([]int32, taps*p)
 		for i := range tab {
 			tab[i] = int32(r.IntN(stride+10) - 10)
+			if i > 0 && round%2 == 0 && r.IntN(8) > 0 { // mostly runs
+				if tab[i] = tab[i-1] + 1; tab[i-1] < 0 || int(tab[i]) == stride {
+					tab[i] = -1
+				}
+			}
 		}
 		k := channels * taps
 		b := make([]float32, k*p)
@@ -124,9 +142,16 @@ func BenchmarkLayout(b *testing.B) {
 	const c, w = 128, 32
 	r := rand.New(rand.NewPCG(1, 2))
 	plain, blocked, padded := random(r, c*w*w), make([]float32, c*w*w), make([]float32, c*(w+2)*(w+2))
-	tab := make([]int32, 9*w*w)
-	for i := range tab {
-		tab[i] = int32((i/9)%(w*w) - 1)
+	tab := make([]int32, 0, 9*w*w) // 3×3, padded
+	for t := 0; t < 9; t++ {
+		for p := 0; p < w*w; p++ {
+			y, x := p/w+t/3-1, p%w+t%3-1
+			if y < 0 || y >= w || x < 0 || x >= w {
+				tab = append(tab, -1)
+			} else {
+				tab = append(tab, int32(y*w+x))
+			}
+		}
 	}
 	packed := make([]float32, PackedLen(16*9, w*w))
 	bench := func(name string, n int, f func()) {

@@ -133,7 +133,7 @@ func SiLU(dst, src []float32) {
 		return
 	}
 	for i, x := range src {
-		dst[i] = x * float32(1 / (1 + exp64(float64(-x))))
+		dst[i] = x * float32(1/(1+exp64(float64(-x))))
 	}
 }
 

@@ -77,7 +77,8 @@ func (p *Pool) Close() {
 // returned. Calls run at the same time on up to Threads() goroutines, the
 // caller's among them; worker, in [0,Threads()), tells apart the calls of one
 // Run that run at the same time. Which worker gets which part is not
-// determined: results must not depend on it. f may call Run.
+// determined: results must not depend on it. f may call Run. Run allocates
+// nothing, but f is kept in the heap: make it once, not at every Run.
 //
 // If f panics, the parts not yet begun are dropped and Run panics with the same
 // value.

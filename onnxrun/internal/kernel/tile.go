@@ -43,6 +43,7 @@ type tile struct {
 	crow, cvec     int // from row to row, from vector to vector of c
 	addrow, addvec int
 	acc, relu      int
+	bpanel         int // from panel to panel of b, in a wide tile
 }
 
 // tileRows returns the largest R the microkernel takes for C vectors.
@@ -59,6 +60,47 @@ func (t *tile) run(rows, cols int) {
 		for r := 0; r < rows; r++ {
 			t.generic(r, j)
 		}
+	}
+}
+
+// lanes computes rows pixels of Block lanes, each lane by itself, with a weight
+// for each segment and lane: tile's loop with
+//
+//	s = fma(t.a[o+r*t.astep+l], t.b[i*Block+l], s)
+//
+// for the l'th lane in the i'th segment.
+func (t *tile) lanes(rows int) {
+	if lanesSIMD(t, rows) {
+		return
+	}
+	for r := 0; r < rows; r++ {
+		c := (*[Block]float32)(t.c[r*t.crow:])
+		var s [Block]float32
+		if t.acc != 0 {
+			s = *c
+		}
+		if t.bias != nil {
+			for l, b := range (*[Block]float32)(t.bias) {
+				s[l] += b
+			}
+		}
+		for i, o := range t.off {
+			a, b := (*[Block]float32)(t.a[int(o)+r*t.astep:]), (*[Block]float32)(t.b[i*Block:])
+			for l := range s {
+				s[l] += float32(a[l] * b[l])
+			}
+		}
+		if t.add != nil {
+			for l, a := range (*[Block]float32)(t.add[r*t.addrow:]) {
+				s[l] += a
+			}
+		}
+		if t.relu != 0 {
+			for l := range s {
+				s[l] = max(s[l], 0)
+			}
+		}
+		*c = s
 	}
 }
 

@@ -224,6 +224,72 @@ store:
 	VZEROUPPER
 	RET
 
+// func lanes1x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes1x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	VZEROUPPER
+	RET
+
 // func tile2x32AVX512(t *tile)
 // Requires: AVX, AVX512F
 TEXT ·tile2x32AVX512(SB), NOSPLIT, $0-8
@@ -477,6 +543,82 @@ next:
 	VADDPS (R8), Z0, Z0
 	ADDQ   R10, R8
 	VADDPS (R8), Z1, Z1
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes2x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes2x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -798,6 +940,92 @@ next:
 	VADDPS (R8), Z1, Z1
 	ADDQ   R10, R8
 	VADDPS (R8), Z2, Z2
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes3x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes3x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -1177,6 +1405,103 @@ next:
 	VADDPS (R8), Z2, Z2
 	ADDQ   R10, R8
 	VADDPS (R8), Z3, Z3
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes4x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes4x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -1608,6 +1933,113 @@ next:
 	VADDPS (R8), Z3, Z3
 	ADDQ   R10, R8
 	VADDPS (R8), Z4, Z4
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes5x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes5x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -2091,6 +2523,123 @@ next:
 	VADDPS (R8), Z4, Z4
 	ADDQ   R10, R8
 	VADDPS (R8), Z5, Z5
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes6x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes6x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -2632,6 +3181,134 @@ next:
 	VADDPS (R8), Z5, Z5
 	ADDQ   R10, R8
 	VADDPS (R8), Z6, Z6
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes7x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes7x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -3225,6 +3902,144 @@ next:
 	VADDPS (R8), Z6, Z6
 	ADDQ   R10, R8
 	VADDPS (R8), Z7, Z7
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes8x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes8x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -3870,6 +4685,154 @@ next:
 	VADDPS (R8), Z7, Z7
 	ADDQ   R10, R8
 	VADDPS (R8), Z8, Z8
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes9x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes9x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -4573,6 +5536,165 @@ next:
 	VADDPS (R8), Z8, Z8
 	ADDQ   R10, R8
 	VADDPS (R8), Z9, Z9
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z9, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes10x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes10x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z9
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+	VADDPS  Z28, Z9, Z9
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	VFMADD231PS (R11), Z28, Z9
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
+	ADDQ        R10, R8
+	VADDPS      (R8), Z9, Z9
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -5328,6 +6450,175 @@ next:
 	VADDPS (R8), Z9, Z9
 	ADDQ   R10, R8
 	VADDPS (R8), Z10, Z10
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z9, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z10, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes11x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes11x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z9
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z10
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+	VADDPS  Z28, Z9, Z9
+	VADDPS  Z28, Z10, Z10
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	VFMADD231PS (R11), Z28, Z9
+	VFMADD231PS (R11)(SI*1), Z28, Z10
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
+	ADDQ        R10, R8
+	VADDPS      (R8), Z9, Z9
+	ADDQ        R10, R8
+	VADDPS      (R8), Z10, Z10
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -6135,6 +7426,185 @@ next:
 	VADDPS (R8), Z10, Z10
 	ADDQ   R10, R8
 	VADDPS (R8), Z11, Z11
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z9, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z10, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z11, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes12x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes12x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z9
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z10
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z11
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+	VADDPS  Z28, Z9, Z9
+	VADDPS  Z28, Z10, Z10
+	VADDPS  Z28, Z11, Z11
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	VFMADD231PS (R11), Z28, Z9
+	VFMADD231PS (R11)(SI*1), Z28, Z10
+	VFMADD231PS (R11)(SI*2), Z28, Z11
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
+	ADDQ        R10, R8
+	VADDPS      (R8), Z9, Z9
+	ADDQ        R10, R8
+	VADDPS      (R8), Z10, Z10
+	ADDQ        R10, R8
+	VADDPS      (R8), Z11, Z11
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -7000,6 +8470,196 @@ next:
 	VADDPS (R8), Z11, Z11
 	ADDQ   R10, R8
 	VADDPS (R8), Z12, Z12
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+	VMAXPS Z12, Z28, Z12
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z9, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z10, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z11, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z12, (R8)
+	VZEROUPPER
+	RET
+
+// func lanes13x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes13x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z9
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z10
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z11
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z12
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+	VADDPS  Z28, Z9, Z9
+	VADDPS  Z28, Z10, Z10
+	VADDPS  Z28, Z11, Z11
+	VADDPS  Z28, Z12, Z12
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	LEAQ        (R10)(DI*1), R11
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	VFMADD231PS (R11), Z28, Z9
+	VFMADD231PS (R11)(SI*1), Z28, Z10
+	VFMADD231PS (R11)(SI*2), Z28, Z11
+	VFMADD231PS (R12), Z28, Z12
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
+	ADDQ        R10, R8
+	VADDPS      (R8), Z9, Z9
+	ADDQ        R10, R8
+	VADDPS      (R8), Z10, Z10
+	ADDQ        R10, R8
+	VADDPS      (R8), Z11, Z11
+	ADDQ        R10, R8
+	VADDPS      (R8), Z12, Z12
 
 relu:
 	CMPQ   200(R14), $0x00
@@ -7972,6 +9632,206 @@ store:
 	VZEROUPPER
 	RET
 
+// func lanes14x16AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·lanes14x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Z0
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z2
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z4
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z6
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z9
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z10
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z11
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z12
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z13
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Z28
+	VADDPS  Z28, Z0, Z0
+	VADDPS  Z28, Z1, Z1
+	VADDPS  Z28, Z2, Z2
+	VADDPS  Z28, Z3, Z3
+	VADDPS  Z28, Z4, Z4
+	VADDPS  Z28, Z5, Z5
+	VADDPS  Z28, Z6, Z6
+	VADDPS  Z28, Z7, Z7
+	VADDPS  Z28, Z8, Z8
+	VADDPS  Z28, Z9, Z9
+	VADDPS  Z28, Z10, Z10
+	VADDPS  Z28, Z11, Z11
+	VADDPS  Z28, Z12, Z12
+	VADDPS  Z28, Z13, Z13
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	LEAQ        (R9)(DI*1), R10
+	LEAQ        (R10)(DI*1), R11
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (DX), Z28
+	VFMADD231PS (R8), Z28, Z0
+	VFMADD231PS (R8)(SI*1), Z28, Z1
+	VFMADD231PS (R8)(SI*2), Z28, Z2
+	VFMADD231PS (R9), Z28, Z3
+	VFMADD231PS (R9)(SI*1), Z28, Z4
+	VFMADD231PS (R9)(SI*2), Z28, Z5
+	VFMADD231PS (R10), Z28, Z6
+	VFMADD231PS (R10)(SI*1), Z28, Z7
+	VFMADD231PS (R10)(SI*2), Z28, Z8
+	VFMADD231PS (R11), Z28, Z9
+	VFMADD231PS (R11)(SI*1), Z28, Z10
+	VFMADD231PS (R11)(SI*2), Z28, Z11
+	VFMADD231PS (R12), Z28, Z12
+	VFMADD231PS (R12)(SI*1), Z28, Z13
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Z0, Z0
+	ADDQ        R10, R8
+	VADDPS      (R8), Z1, Z1
+	ADDQ        R10, R8
+	VADDPS      (R8), Z2, Z2
+	ADDQ        R10, R8
+	VADDPS      (R8), Z3, Z3
+	ADDQ        R10, R8
+	VADDPS      (R8), Z4, Z4
+	ADDQ        R10, R8
+	VADDPS      (R8), Z5, Z5
+	ADDQ        R10, R8
+	VADDPS      (R8), Z6, Z6
+	ADDQ        R10, R8
+	VADDPS      (R8), Z7, Z7
+	ADDQ        R10, R8
+	VADDPS      (R8), Z8, Z8
+	ADDQ        R10, R8
+	VADDPS      (R8), Z9, Z9
+	ADDQ        R10, R8
+	VADDPS      (R8), Z10, Z10
+	ADDQ        R10, R8
+	VADDPS      (R8), Z11, Z11
+	ADDQ        R10, R8
+	VADDPS      (R8), Z12, Z12
+	ADDQ        R10, R8
+	VADDPS      (R8), Z13, Z13
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+	VMAXPS Z12, Z28, Z12
+	VMAXPS Z13, Z28, Z13
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Z0, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z1, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z2, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z3, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z4, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z5, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z6, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z7, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z9, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z10, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z11, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z12, (R8)
+	ADDQ    R10, R8
+	VMOVUPS Z13, (R8)
+	VZEROUPPER
+	RET
+
 // func tile1x16AVX2(t *tile, half int)
 // Requires: AVX, FMA3
 TEXT ·tile1x16AVX2(SB), NOSPLIT, $0-16
@@ -8097,6 +9957,81 @@ store:
 	MOVQ    168(R14), R9
 	IMULQ   R15, R9
 	LEAQ    (R8)(R9*4), R8
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes1x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes1x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
 	VMOVUPS Y0, (R8)
 	VMOVUPS Y1, 32(R8)
 	VZEROUPPER
@@ -8254,6 +10189,98 @@ store:
 	MOVQ    168(R14), R9
 	IMULQ   R15, R9
 	LEAQ    (R8)(R9*4), R8
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes2x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes2x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y2
+	VMOVUPS 32(R8), Y3
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y13, Y3, Y3
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(SI*1), Y12, Y2
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	VFMADD231PS 32(R8)(SI*1), Y13, Y3
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+	ADDQ        R10, R8
+	VADDPS      (R8), Y2, Y2
+	VADDPS      32(R8), Y3, Y3
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
 	VMOVUPS Y0, (R8)
 	VMOVUPS Y1, 32(R8)
 	ADDQ    R10, R8
@@ -8441,6 +10468,115 @@ store:
 	MOVQ    168(R14), R9
 	IMULQ   R15, R9
 	LEAQ    (R8)(R9*4), R8
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes3x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes3x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y2
+	VMOVUPS 32(R8), Y3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y4
+	VMOVUPS 32(R8), Y5
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y12, Y4, Y4
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y13, Y5, Y5
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(SI*1), Y12, Y2
+	VFMADD231PS (R8)(SI*2), Y12, Y4
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	VFMADD231PS 32(R8)(SI*1), Y13, Y3
+	VFMADD231PS 32(R8)(SI*2), Y13, Y5
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+	ADDQ        R10, R8
+	VADDPS      (R8), Y2, Y2
+	VADDPS      32(R8), Y3, Y3
+	ADDQ        R10, R8
+	VADDPS      (R8), Y4, Y4
+	VADDPS      32(R8), Y5, Y5
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
 	VMOVUPS Y0, (R8)
 	VMOVUPS Y1, 32(R8)
 	ADDQ    R10, R8
@@ -8661,6 +10797,133 @@ store:
 	MOVQ    168(R14), R9
 	IMULQ   R15, R9
 	LEAQ    (R8)(R9*4), R8
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes4x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes4x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y2
+	VMOVUPS 32(R8), Y3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y4
+	VMOVUPS 32(R8), Y5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y12, Y6, Y6
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y13, Y7, Y7
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(SI*1), Y12, Y2
+	VFMADD231PS (R8)(SI*2), Y12, Y4
+	VFMADD231PS (R9), Y12, Y6
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	VFMADD231PS 32(R8)(SI*1), Y13, Y3
+	VFMADD231PS 32(R8)(SI*2), Y13, Y5
+	VFMADD231PS 32(R9), Y13, Y7
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+	ADDQ        R10, R8
+	VADDPS      (R8), Y2, Y2
+	VADDPS      32(R8), Y3, Y3
+	ADDQ        R10, R8
+	VADDPS      (R8), Y4, Y4
+	VADDPS      32(R8), Y5, Y5
+	ADDQ        R10, R8
+	VADDPS      (R8), Y6, Y6
+	VADDPS      32(R8), Y7, Y7
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
 	VMOVUPS Y0, (R8)
 	VMOVUPS Y1, 32(R8)
 	ADDQ    R10, R8
@@ -8911,6 +11174,150 @@ store:
 	MOVQ    168(R14), R9
 	IMULQ   R15, R9
 	LEAQ    (R8)(R9*4), R8
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y8, (R8)
+	VMOVUPS Y9, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes5x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes5x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y2
+	VMOVUPS 32(R8), Y3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y4
+	VMOVUPS 32(R8), Y5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y8
+	VMOVUPS 32(R8), Y9
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y12, Y8, Y8
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y13, Y9, Y9
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(SI*1), Y12, Y2
+	VFMADD231PS (R8)(SI*2), Y12, Y4
+	VFMADD231PS (R9), Y12, Y6
+	VFMADD231PS (R9)(SI*1), Y12, Y8
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	VFMADD231PS 32(R8)(SI*1), Y13, Y3
+	VFMADD231PS 32(R8)(SI*2), Y13, Y5
+	VFMADD231PS 32(R9), Y13, Y7
+	VFMADD231PS 32(R9)(SI*1), Y13, Y9
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+	ADDQ        R10, R8
+	VADDPS      (R8), Y2, Y2
+	VADDPS      32(R8), Y3, Y3
+	ADDQ        R10, R8
+	VADDPS      (R8), Y4, Y4
+	VADDPS      32(R8), Y5, Y5
+	ADDQ        R10, R8
+	VADDPS      (R8), Y6, Y6
+	VADDPS      32(R8), Y7, Y7
+	ADDQ        R10, R8
+	VADDPS      (R8), Y8, Y8
+	VADDPS      32(R8), Y9, Y9
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
 	VMOVUPS Y0, (R8)
 	VMOVUPS Y1, 32(R8)
 	ADDQ    R10, R8
@@ -9208,5 +11615,1003 @@ store:
 	ADDQ    R10, R8
 	VMOVUPS Y10, (R8)
 	VMOVUPS Y11, 32(R8)
+	VZEROUPPER
+	RET
+
+// func lanes6x16AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·lanes6x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), R14
+
+	// Start from c or from zero.
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y2
+	VMOVUPS 32(R8), Y3
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y4
+	VMOVUPS 32(R8), Y5
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y8
+	VMOVUPS 32(R8), Y9
+	ADDQ    R10, R8
+	VMOVUPS (R8), Y10
+	VMOVUPS 32(R8), Y11
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+bias:
+	MOVQ    96(R14), R8
+	TESTQ   R8, R8
+	JEQ     begin
+	VMOVUPS (R8), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS 32(R8), Y13
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y13, Y9, Y9
+	VADDPS  Y13, Y11, Y11
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 24(R14), BX
+	MOVQ 32(R14), CX
+	MOVQ 48(R14), DX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+
+segment:
+	MOVLQSX     (BX), R8
+	LEAQ        (AX)(R8*4), R8
+	LEAQ        (R8)(DI*1), R9
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(SI*1), Y12, Y2
+	VFMADD231PS (R8)(SI*2), Y12, Y4
+	VFMADD231PS (R9), Y12, Y6
+	VFMADD231PS (R9)(SI*1), Y12, Y8
+	VFMADD231PS (R9)(SI*2), Y12, Y10
+	VMOVUPS     32(DX), Y13
+	VFMADD231PS 32(R8), Y13, Y1
+	VFMADD231PS 32(R8)(SI*1), Y13, Y3
+	VFMADD231PS 32(R8)(SI*2), Y13, Y5
+	VFMADD231PS 32(R9), Y13, Y7
+	VFMADD231PS 32(R9)(SI*1), Y13, Y9
+	VFMADD231PS 32(R9)(SI*2), Y13, Y11
+	ADDQ        $0x40, DX
+	ADDQ        $0x04, BX
+	DECQ        CX
+	JNE         segment
+	CMPQ        120(R14), $0x00
+	JEQ         relu
+	MOVQ        120(R14), R8
+	MOVQ        176(R14), R10
+	SHLQ        $0x02, R10
+	MOVQ        184(R14), R9
+	VADDPS      (R8), Y0, Y0
+	VADDPS      32(R8), Y1, Y1
+	ADDQ        R10, R8
+	VADDPS      (R8), Y2, Y2
+	VADDPS      32(R8), Y3, Y3
+	ADDQ        R10, R8
+	VADDPS      (R8), Y4, Y4
+	VADDPS      32(R8), Y5, Y5
+	ADDQ        R10, R8
+	VADDPS      (R8), Y6, Y6
+	VADDPS      32(R8), Y7, Y7
+	ADDQ        R10, R8
+	VADDPS      (R8), Y8, Y8
+	VADDPS      32(R8), Y9, Y9
+	ADDQ        R10, R8
+	VADDPS      (R8), Y10, Y10
+	VADDPS      32(R8), Y11, Y11
+
+relu:
+	CMPQ   200(R14), $0x00
+	JEQ    store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+	VMAXPS Y10, Y12, Y10
+	VMAXPS Y11, Y12, Y11
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	MOVQ    168(R14), R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y8, (R8)
+	VMOVUPS Y9, 32(R8)
+	ADDQ    R10, R8
+	VMOVUPS Y10, (R8)
+	VMOVUPS Y11, 32(R8)
+	VZEROUPPER
+	RET
+
+// func wide1x128AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·wide1x128AVX512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), R14
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+	VMOVUPS 256(R8), Z4
+	VMOVUPS 320(R8), Z5
+	VMOVUPS 384(R8), Z6
+	VMOVUPS 448(R8), Z7
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+bias:
+	MOVQ   96(R14), R8
+	TESTQ  R8, R8
+	JEQ    begin
+	VADDPS (R8), Z0, Z0
+	VADDPS 64(R8), Z1, Z1
+	VADDPS 128(R8), Z2, Z2
+	VADDPS 192(R8), Z3, Z3
+	VADDPS 256(R8), Z4, Z4
+	VADDPS 320(R8), Z5, Z5
+	VADDPS 384(R8), Z6, Z6
+	VADDPS 448(R8), Z7, Z7
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	MOVQ 48(R14), DX
+	MOVQ 208(R14), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	MOVQ 144(R14), CX
+	SUBQ $0x04, CX
+	JLT  rest
+
+four:
+	VBROADCASTSS (AX), Z8
+	VFMADD231PS  (DX), Z8, Z0
+	VFMADD231PS  64(DX), Z8, Z1
+	VFMADD231PS  (DX)(BX*1), Z8, Z2
+	VFMADD231PS  64(DX)(BX*1), Z8, Z3
+	VFMADD231PS  (DX)(BX*2), Z8, Z4
+	VFMADD231PS  64(DX)(BX*2), Z8, Z5
+	VFMADD231PS  (DX)(DI*1), Z8, Z6
+	VFMADD231PS  64(DX)(DI*1), Z8, Z7
+	VBROADCASTSS 4(AX), Z8
+	VFMADD231PS  128(DX), Z8, Z0
+	VFMADD231PS  192(DX), Z8, Z1
+	VFMADD231PS  128(DX)(BX*1), Z8, Z2
+	VFMADD231PS  192(DX)(BX*1), Z8, Z3
+	VFMADD231PS  128(DX)(BX*2), Z8, Z4
+	VFMADD231PS  192(DX)(BX*2), Z8, Z5
+	VFMADD231PS  128(DX)(DI*1), Z8, Z6
+	VFMADD231PS  192(DX)(DI*1), Z8, Z7
+	VBROADCASTSS 8(AX), Z8
+	VFMADD231PS  256(DX), Z8, Z0
+	VFMADD231PS  320(DX), Z8, Z1
+	VFMADD231PS  256(DX)(BX*1), Z8, Z2
+	VFMADD231PS  320(DX)(BX*1), Z8, Z3
+	VFMADD231PS  256(DX)(BX*2), Z8, Z4
+	VFMADD231PS  320(DX)(BX*2), Z8, Z5
+	VFMADD231PS  256(DX)(DI*1), Z8, Z6
+	VFMADD231PS  320(DX)(DI*1), Z8, Z7
+	VBROADCASTSS 12(AX), Z8
+	VFMADD231PS  384(DX), Z8, Z0
+	VFMADD231PS  448(DX), Z8, Z1
+	VFMADD231PS  384(DX)(BX*1), Z8, Z2
+	VFMADD231PS  448(DX)(BX*1), Z8, Z3
+	VFMADD231PS  384(DX)(BX*2), Z8, Z4
+	VFMADD231PS  448(DX)(BX*2), Z8, Z5
+	VFMADD231PS  384(DX)(DI*1), Z8, Z6
+	VFMADD231PS  448(DX)(DI*1), Z8, Z7
+	ADDQ         $0x00000200, DX
+	ADDQ         $0x10, AX
+	SUBQ         $0x04, CX
+	JGE          four
+
+rest:
+	ADDQ $0x04, CX
+	JEQ  store
+
+one:
+	VBROADCASTSS (AX), Z8
+	VFMADD231PS  (DX), Z8, Z0
+	VFMADD231PS  64(DX), Z8, Z1
+	VFMADD231PS  (DX)(BX*1), Z8, Z2
+	VFMADD231PS  64(DX)(BX*1), Z8, Z3
+	VFMADD231PS  (DX)(BX*2), Z8, Z4
+	VFMADD231PS  64(DX)(BX*2), Z8, Z5
+	VFMADD231PS  (DX)(DI*1), Z8, Z6
+	VFMADD231PS  64(DX)(DI*1), Z8, Z7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNE          one
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	VMOVUPS Z4, 256(R8)
+	VMOVUPS Z5, 320(R8)
+	VMOVUPS Z6, 384(R8)
+	VMOVUPS Z7, 448(R8)
+	VZEROUPPER
+	RET
+
+// func wide2x128AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·wide2x128AVX512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), R14
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+	VMOVUPS 256(R8), Z4
+	VMOVUPS 320(R8), Z5
+	VMOVUPS 384(R8), Z6
+	VMOVUPS 448(R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	VMOVUPS 64(R8), Z9
+	VMOVUPS 128(R8), Z10
+	VMOVUPS 192(R8), Z11
+	VMOVUPS 256(R8), Z12
+	VMOVUPS 320(R8), Z13
+	VMOVUPS 384(R8), Z14
+	VMOVUPS 448(R8), Z15
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+bias:
+	MOVQ   96(R14), R8
+	TESTQ  R8, R8
+	JEQ    begin
+	VADDPS (R8), Z0, Z0
+	VADDPS 64(R8), Z1, Z1
+	VADDPS 128(R8), Z2, Z2
+	VADDPS 192(R8), Z3, Z3
+	VADDPS 256(R8), Z4, Z4
+	VADDPS 320(R8), Z5, Z5
+	VADDPS 384(R8), Z6, Z6
+	VADDPS 448(R8), Z7, Z7
+	VADDPS (R8), Z8, Z8
+	VADDPS 64(R8), Z9, Z9
+	VADDPS 128(R8), Z10, Z10
+	VADDPS 192(R8), Z11, Z11
+	VADDPS 256(R8), Z12, Z12
+	VADDPS 320(R8), Z13, Z13
+	VADDPS 384(R8), Z14, Z14
+	VADDPS 448(R8), Z15, Z15
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	MOVQ 48(R14), DX
+	MOVQ 208(R14), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	MOVQ 144(R14), CX
+	SUBQ $0x04, CX
+	JLT  rest
+
+four:
+	VBROADCASTSS (AX), Z16
+	VBROADCASTSS (AX)(SI*1), Z17
+	VMOVUPS      (DX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VMOVUPS      64(DX), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VMOVUPS      (DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VMOVUPS      (DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VMOVUPS      64(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VMOVUPS      (DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VMOVUPS      64(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	VBROADCASTSS 4(AX), Z16
+	VBROADCASTSS 4(AX)(SI*1), Z17
+	VMOVUPS      128(DX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VMOVUPS      192(DX), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VMOVUPS      128(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      192(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VMOVUPS      128(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VMOVUPS      192(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VMOVUPS      128(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VMOVUPS      192(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	VBROADCASTSS 8(AX), Z16
+	VBROADCASTSS 8(AX)(SI*1), Z17
+	VMOVUPS      256(DX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VMOVUPS      320(DX), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VMOVUPS      256(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      320(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VMOVUPS      256(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VMOVUPS      320(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VMOVUPS      256(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VMOVUPS      320(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	VBROADCASTSS 12(AX), Z16
+	VBROADCASTSS 12(AX)(SI*1), Z17
+	VMOVUPS      384(DX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VMOVUPS      448(DX), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VMOVUPS      384(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      448(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VMOVUPS      384(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VMOVUPS      448(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VMOVUPS      384(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VMOVUPS      448(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	ADDQ         $0x00000200, DX
+	ADDQ         $0x10, AX
+	SUBQ         $0x04, CX
+	JGE          four
+
+rest:
+	ADDQ $0x04, CX
+	JEQ  store
+
+one:
+	VBROADCASTSS (AX), Z16
+	VBROADCASTSS (AX)(SI*1), Z17
+	VMOVUPS      (DX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VMOVUPS      64(DX), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VMOVUPS      (DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(DX)(BX*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VMOVUPS      (DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VMOVUPS      64(DX)(BX*2), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VMOVUPS      (DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VMOVUPS      64(DX)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNE          one
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	VMOVUPS Z4, 256(R8)
+	VMOVUPS Z5, 320(R8)
+	VMOVUPS Z6, 384(R8)
+	VMOVUPS Z7, 448(R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	VMOVUPS Z10, 128(R8)
+	VMOVUPS Z11, 192(R8)
+	VMOVUPS Z12, 256(R8)
+	VMOVUPS Z13, 320(R8)
+	VMOVUPS Z14, 384(R8)
+	VMOVUPS Z15, 448(R8)
+	VZEROUPPER
+	RET
+
+// func wide3x128AVX512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·wide3x128AVX512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), R14
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+	VMOVUPS 256(R8), Z4
+	VMOVUPS 320(R8), Z5
+	VMOVUPS 384(R8), Z6
+	VMOVUPS 448(R8), Z7
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z8
+	VMOVUPS 64(R8), Z9
+	VMOVUPS 128(R8), Z10
+	VMOVUPS 192(R8), Z11
+	VMOVUPS 256(R8), Z12
+	VMOVUPS 320(R8), Z13
+	VMOVUPS 384(R8), Z14
+	VMOVUPS 448(R8), Z15
+	ADDQ    R10, R8
+	VMOVUPS (R8), Z16
+	VMOVUPS 64(R8), Z17
+	VMOVUPS 128(R8), Z18
+	VMOVUPS 192(R8), Z19
+	VMOVUPS 256(R8), Z20
+	VMOVUPS 320(R8), Z21
+	VMOVUPS 384(R8), Z22
+	VMOVUPS 448(R8), Z23
+	JMP     bias
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+bias:
+	MOVQ   96(R14), R8
+	TESTQ  R8, R8
+	JEQ    begin
+	VADDPS (R8), Z0, Z0
+	VADDPS 64(R8), Z1, Z1
+	VADDPS 128(R8), Z2, Z2
+	VADDPS 192(R8), Z3, Z3
+	VADDPS 256(R8), Z4, Z4
+	VADDPS 320(R8), Z5, Z5
+	VADDPS 384(R8), Z6, Z6
+	VADDPS 448(R8), Z7, Z7
+	VADDPS (R8), Z8, Z8
+	VADDPS 64(R8), Z9, Z9
+	VADDPS 128(R8), Z10, Z10
+	VADDPS 192(R8), Z11, Z11
+	VADDPS 256(R8), Z12, Z12
+	VADDPS 320(R8), Z13, Z13
+	VADDPS 384(R8), Z14, Z14
+	VADDPS 448(R8), Z15, Z15
+	VADDPS (R8), Z16, Z16
+	VADDPS 64(R8), Z17, Z17
+	VADDPS 128(R8), Z18, Z18
+	VADDPS 192(R8), Z19, Z19
+	VADDPS 256(R8), Z20, Z20
+	VADDPS 320(R8), Z21, Z21
+	VADDPS 384(R8), Z22, Z22
+	VADDPS 448(R8), Z23, Z23
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	MOVQ 48(R14), DX
+	MOVQ 208(R14), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	MOVQ 144(R14), CX
+	SUBQ $0x04, CX
+	JLT  rest
+
+four:
+	VBROADCASTSS (AX), Z24
+	VBROADCASTSS (AX)(SI*1), Z25
+	VBROADCASTSS (AX)(SI*2), Z26
+	VMOVUPS      (DX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	VMOVUPS      64(DX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z9
+	VFMADD231PS  Z27, Z26, Z17
+	VMOVUPS      (DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z10
+	VFMADD231PS  Z27, Z26, Z18
+	VMOVUPS      64(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z3
+	VFMADD231PS  Z27, Z25, Z11
+	VFMADD231PS  Z27, Z26, Z19
+	VMOVUPS      (DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z4
+	VFMADD231PS  Z27, Z25, Z12
+	VFMADD231PS  Z27, Z26, Z20
+	VMOVUPS      64(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	VMOVUPS      (DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z14
+	VFMADD231PS  Z27, Z26, Z22
+	VMOVUPS      64(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z15
+	VFMADD231PS  Z27, Z26, Z23
+	VBROADCASTSS 4(AX), Z24
+	VBROADCASTSS 4(AX)(SI*1), Z25
+	VBROADCASTSS 4(AX)(SI*2), Z26
+	VMOVUPS      128(DX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	VMOVUPS      192(DX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z9
+	VFMADD231PS  Z27, Z26, Z17
+	VMOVUPS      128(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z10
+	VFMADD231PS  Z27, Z26, Z18
+	VMOVUPS      192(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z3
+	VFMADD231PS  Z27, Z25, Z11
+	VFMADD231PS  Z27, Z26, Z19
+	VMOVUPS      128(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z4
+	VFMADD231PS  Z27, Z25, Z12
+	VFMADD231PS  Z27, Z26, Z20
+	VMOVUPS      192(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	VMOVUPS      128(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z14
+	VFMADD231PS  Z27, Z26, Z22
+	VMOVUPS      192(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z15
+	VFMADD231PS  Z27, Z26, Z23
+	VBROADCASTSS 8(AX), Z24
+	VBROADCASTSS 8(AX)(SI*1), Z25
+	VBROADCASTSS 8(AX)(SI*2), Z26
+	VMOVUPS      256(DX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	VMOVUPS      320(DX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z9
+	VFMADD231PS  Z27, Z26, Z17
+	VMOVUPS      256(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z10
+	VFMADD231PS  Z27, Z26, Z18
+	VMOVUPS      320(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z3
+	VFMADD231PS  Z27, Z25, Z11
+	VFMADD231PS  Z27, Z26, Z19
+	VMOVUPS      256(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z4
+	VFMADD231PS  Z27, Z25, Z12
+	VFMADD231PS  Z27, Z26, Z20
+	VMOVUPS      320(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	VMOVUPS      256(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z14
+	VFMADD231PS  Z27, Z26, Z22
+	VMOVUPS      320(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z15
+	VFMADD231PS  Z27, Z26, Z23
+	VBROADCASTSS 12(AX), Z24
+	VBROADCASTSS 12(AX)(SI*1), Z25
+	VBROADCASTSS 12(AX)(SI*2), Z26
+	VMOVUPS      384(DX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	VMOVUPS      448(DX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z9
+	VFMADD231PS  Z27, Z26, Z17
+	VMOVUPS      384(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z10
+	VFMADD231PS  Z27, Z26, Z18
+	VMOVUPS      448(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z3
+	VFMADD231PS  Z27, Z25, Z11
+	VFMADD231PS  Z27, Z26, Z19
+	VMOVUPS      384(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z4
+	VFMADD231PS  Z27, Z25, Z12
+	VFMADD231PS  Z27, Z26, Z20
+	VMOVUPS      448(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	VMOVUPS      384(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z14
+	VFMADD231PS  Z27, Z26, Z22
+	VMOVUPS      448(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z15
+	VFMADD231PS  Z27, Z26, Z23
+	ADDQ         $0x00000200, DX
+	ADDQ         $0x10, AX
+	SUBQ         $0x04, CX
+	JGE          four
+
+rest:
+	ADDQ $0x04, CX
+	JEQ  store
+
+one:
+	VBROADCASTSS (AX), Z24
+	VBROADCASTSS (AX)(SI*1), Z25
+	VBROADCASTSS (AX)(SI*2), Z26
+	VMOVUPS      (DX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	VMOVUPS      64(DX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z9
+	VFMADD231PS  Z27, Z26, Z17
+	VMOVUPS      (DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z27, Z25, Z10
+	VFMADD231PS  Z27, Z26, Z18
+	VMOVUPS      64(DX)(BX*1), Z27
+	VFMADD231PS  Z27, Z24, Z3
+	VFMADD231PS  Z27, Z25, Z11
+	VFMADD231PS  Z27, Z26, Z19
+	VMOVUPS      (DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z4
+	VFMADD231PS  Z27, Z25, Z12
+	VFMADD231PS  Z27, Z26, Z20
+	VMOVUPS      64(DX)(BX*2), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	VMOVUPS      (DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z6
+	VFMADD231PS  Z27, Z25, Z14
+	VFMADD231PS  Z27, Z26, Z22
+	VMOVUPS      64(DX)(DI*1), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z15
+	VFMADD231PS  Z27, Z26, Z23
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNE          one
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	VMOVUPS Z4, 256(R8)
+	VMOVUPS Z5, 320(R8)
+	VMOVUPS Z6, 384(R8)
+	VMOVUPS Z7, 448(R8)
+	ADDQ    R10, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	VMOVUPS Z10, 128(R8)
+	VMOVUPS Z11, 192(R8)
+	VMOVUPS Z12, 256(R8)
+	VMOVUPS Z13, 320(R8)
+	VMOVUPS Z14, 384(R8)
+	VMOVUPS Z15, 448(R8)
+	ADDQ    R10, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	VMOVUPS Z18, 128(R8)
+	VMOVUPS Z19, 192(R8)
+	VMOVUPS Z20, 256(R8)
+	VMOVUPS Z21, 320(R8)
+	VMOVUPS Z22, 384(R8)
+	VMOVUPS Z23, 448(R8)
+	VZEROUPPER
+	RET
+
+// func wide1x64AVX2(t *tile)
+// Requires: AVX, FMA3
+TEXT ·wide1x64AVX2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), R14
+	CMPQ    192(R14), $0x00
+	JEQ     zero
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+	VMOVUPS 128(R8), Y4
+	VMOVUPS 160(R8), Y5
+	VMOVUPS 192(R8), Y6
+	VMOVUPS 224(R8), Y7
+	JMP     bias
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+bias:
+	MOVQ   96(R14), R8
+	TESTQ  R8, R8
+	JEQ    begin
+	VADDPS (R8), Y0, Y0
+	VADDPS 32(R8), Y1, Y1
+	VADDPS 64(R8), Y2, Y2
+	VADDPS 96(R8), Y3, Y3
+	VADDPS 128(R8), Y4, Y4
+	VADDPS 160(R8), Y5, Y5
+	VADDPS 192(R8), Y6, Y6
+	VADDPS 224(R8), Y7, Y7
+
+begin:
+	MOVQ (R14), AX
+	MOVQ 152(R14), SI
+	SHLQ $0x02, SI
+	MOVQ 48(R14), DX
+	MOVQ 208(R14), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	MOVQ 144(R14), CX
+	SUBQ $0x04, CX
+	JLT  rest
+
+four:
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  (DX), Y8, Y0
+	VFMADD231PS  32(DX), Y8, Y1
+	VFMADD231PS  64(DX), Y8, Y2
+	VFMADD231PS  96(DX), Y8, Y3
+	VFMADD231PS  (DX)(BX*1), Y8, Y4
+	VFMADD231PS  32(DX)(BX*1), Y8, Y5
+	VFMADD231PS  64(DX)(BX*1), Y8, Y6
+	VFMADD231PS  96(DX)(BX*1), Y8, Y7
+	VBROADCASTSS 4(AX), Y8
+	VFMADD231PS  128(DX), Y8, Y0
+	VFMADD231PS  160(DX), Y8, Y1
+	VFMADD231PS  192(DX), Y8, Y2
+	VFMADD231PS  224(DX), Y8, Y3
+	VFMADD231PS  128(DX)(BX*1), Y8, Y4
+	VFMADD231PS  160(DX)(BX*1), Y8, Y5
+	VFMADD231PS  192(DX)(BX*1), Y8, Y6
+	VFMADD231PS  224(DX)(BX*1), Y8, Y7
+	VBROADCASTSS 8(AX), Y8
+	VFMADD231PS  256(DX), Y8, Y0
+	VFMADD231PS  288(DX), Y8, Y1
+	VFMADD231PS  320(DX), Y8, Y2
+	VFMADD231PS  352(DX), Y8, Y3
+	VFMADD231PS  256(DX)(BX*1), Y8, Y4
+	VFMADD231PS  288(DX)(BX*1), Y8, Y5
+	VFMADD231PS  320(DX)(BX*1), Y8, Y6
+	VFMADD231PS  352(DX)(BX*1), Y8, Y7
+	VBROADCASTSS 12(AX), Y8
+	VFMADD231PS  384(DX), Y8, Y0
+	VFMADD231PS  416(DX), Y8, Y1
+	VFMADD231PS  448(DX), Y8, Y2
+	VFMADD231PS  480(DX), Y8, Y3
+	VFMADD231PS  384(DX)(BX*1), Y8, Y4
+	VFMADD231PS  416(DX)(BX*1), Y8, Y5
+	VFMADD231PS  448(DX)(BX*1), Y8, Y6
+	VFMADD231PS  480(DX)(BX*1), Y8, Y7
+	ADDQ         $0x00000200, DX
+	ADDQ         $0x10, AX
+	SUBQ         $0x04, CX
+	JGE          four
+
+rest:
+	ADDQ $0x04, CX
+	JEQ  store
+
+one:
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS  (DX), Y8, Y0
+	VFMADD231PS  32(DX), Y8, Y1
+	VFMADD231PS  64(DX), Y8, Y2
+	VFMADD231PS  96(DX), Y8, Y3
+	VFMADD231PS  (DX)(BX*1), Y8, Y4
+	VFMADD231PS  32(DX)(BX*1), Y8, Y5
+	VFMADD231PS  64(DX)(BX*1), Y8, Y6
+	VFMADD231PS  96(DX)(BX*1), Y8, Y7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, AX
+	DECQ         CX
+	JNE          one
+
+store:
+	MOVQ    72(R14), R8
+	MOVQ    160(R14), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	VMOVUPS Y2, 64(R8)
+	VMOVUPS Y3, 96(R8)
+	VMOVUPS Y4, 128(R8)
+	VMOVUPS Y5, 160(R8)
+	VMOVUPS Y6, 192(R8)
+	VMOVUPS Y7, 224(R8)
 	VZEROUPPER
 	RET

@@ -93,3 +93,88 @@ func tileSIMD(t *tile, rows, cols int) bool {
 	}
 	return false
 }
+
+// lanesSIMD is tileSIMD for tile.lanes.
+func lanesSIMD(t *tile, rows int) bool {
+	switch isa {
+	case avx512:
+		switch rows {
+		case 1:
+			lanes1x16AVX512(t)
+		case 2:
+			lanes2x16AVX512(t)
+		case 3:
+			lanes3x16AVX512(t)
+		case 4:
+			lanes4x16AVX512(t)
+		case 5:
+			lanes5x16AVX512(t)
+		case 6:
+			lanes6x16AVX512(t)
+		case 7:
+			lanes7x16AVX512(t)
+		case 8:
+			lanes8x16AVX512(t)
+		case 9:
+			lanes9x16AVX512(t)
+		case 10:
+			lanes10x16AVX512(t)
+		case 11:
+			lanes11x16AVX512(t)
+		case 12:
+			lanes12x16AVX512(t)
+		case 13:
+			lanes13x16AVX512(t)
+		case 14:
+			lanes14x16AVX512(t)
+		}
+		return true
+	case avx2:
+		switch rows {
+		case 1:
+			lanes1x16AVX2(t)
+		case 2:
+			lanes2x16AVX2(t)
+		case 3:
+			lanes3x16AVX2(t)
+		case 4:
+			lanes4x16AVX2(t)
+		case 5:
+			lanes5x16AVX2(t)
+		case 6:
+			lanes6x16AVX2(t)
+		}
+		return true
+	}
+	return false
+}
+
+// widePanels returns the panels a wide tile of that many rows computes at
+// once, 0 if there is none.
+func widePanels(rows int) int {
+	switch {
+	case isa == avx512 && rows == 1:
+		return 4
+	case isa == avx512 && rows == 2:
+		return 4
+	case isa == avx512 && rows == 3:
+		return 4
+	case isa == avx2 && rows == 1:
+		return 2
+	}
+	return 0
+}
+
+// wide runs a wide tile, of a height that widePanels knows.
+func (t *tile) wide(rows int) {
+	switch {
+	case isa == avx512 && rows == 1:
+		wide1x128AVX512(t)
+	case isa == avx512 && rows == 2:
+		wide2x128AVX512(t)
+	case isa == avx512 && rows == 3:
+		wide3x128AVX512(t)
+	case isa == avx2 && rows == 1:
+		wide1x64AVX2(t)
+	}
+}

@@ -14,6 +14,11 @@ func tile1x32AVX512(t *tile)
 //go:noescape
 func tile1x16AVX512(t *tile)
 
+// lanes1x16AVX512 computes 1 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes1x16AVX512(t *tile)
+
 // tile2x32AVX512 computes 2 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func tile2x32AVX512(t *tile)
 //
 //go:noescape
 func tile2x16AVX512(t *tile)
+
+// lanes2x16AVX512 computes 2 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes2x16AVX512(t *tile)
 
 // tile3x32AVX512 computes 3 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -34,6 +44,11 @@ func tile3x32AVX512(t *tile)
 //go:noescape
 func tile3x16AVX512(t *tile)
 
+// lanes3x16AVX512 computes 3 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes3x16AVX512(t *tile)
+
 // tile4x32AVX512 computes 4 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -43,6 +58,11 @@ func tile4x32AVX512(t *tile)
 //
 //go:noescape
 func tile4x16AVX512(t *tile)
+
+// lanes4x16AVX512 computes 4 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes4x16AVX512(t *tile)
 
 // tile5x32AVX512 computes 5 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -54,6 +74,11 @@ func tile5x32AVX512(t *tile)
 //go:noescape
 func tile5x16AVX512(t *tile)
 
+// lanes5x16AVX512 computes 5 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes5x16AVX512(t *tile)
+
 // tile6x32AVX512 computes 6 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -63,6 +88,11 @@ func tile6x32AVX512(t *tile)
 //
 //go:noescape
 func tile6x16AVX512(t *tile)
+
+// lanes6x16AVX512 computes 6 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes6x16AVX512(t *tile)
 
 // tile7x32AVX512 computes 7 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -74,6 +104,11 @@ func tile7x32AVX512(t *tile)
 //go:noescape
 func tile7x16AVX512(t *tile)
 
+// lanes7x16AVX512 computes 7 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes7x16AVX512(t *tile)
+
 // tile8x32AVX512 computes 8 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -83,6 +118,11 @@ func tile8x32AVX512(t *tile)
 //
 //go:noescape
 func tile8x16AVX512(t *tile)
+
+// lanes8x16AVX512 computes 8 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes8x16AVX512(t *tile)
 
 // tile9x32AVX512 computes 9 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -94,6 +134,11 @@ func tile9x32AVX512(t *tile)
 //go:noescape
 func tile9x16AVX512(t *tile)
 
+// lanes9x16AVX512 computes 9 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes9x16AVX512(t *tile)
+
 // tile10x32AVX512 computes 10 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -103,6 +148,11 @@ func tile10x32AVX512(t *tile)
 //
 //go:noescape
 func tile10x16AVX512(t *tile)
+
+// lanes10x16AVX512 computes 10 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes10x16AVX512(t *tile)
 
 // tile11x32AVX512 computes 11 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -114,6 +164,11 @@ func tile11x32AVX512(t *tile)
 //go:noescape
 func tile11x16AVX512(t *tile)
 
+// lanes11x16AVX512 computes 11 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes11x16AVX512(t *tile)
+
 // tile12x32AVX512 computes 12 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -123,6 +178,11 @@ func tile12x32AVX512(t *tile)
 //
 //go:noescape
 func tile12x16AVX512(t *tile)
+
+// lanes12x16AVX512 computes 12 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes12x16AVX512(t *tile)
 
 // tile13x32AVX512 computes 13 rows of 2 vectors of 16 outputs; see tile.
 //
@@ -134,6 +194,11 @@ func tile13x32AVX512(t *tile)
 //go:noescape
 func tile13x16AVX512(t *tile)
 
+// lanes13x16AVX512 computes 13 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes13x16AVX512(t *tile)
+
 // tile14x32AVX512 computes 14 rows of 2 vectors of 16 outputs; see tile.
 //
 //go:noescape
@@ -144,32 +209,87 @@ func tile14x32AVX512(t *tile)
 //go:noescape
 func tile14x16AVX512(t *tile)
 
+// lanes14x16AVX512 computes 14 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes14x16AVX512(t *tile)
+
 // tile1x16AVX2 computes 1 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile1x16AVX2(t *tile, half int)
+
+// lanes1x16AVX2 computes 1 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes1x16AVX2(t *tile)
 
 // tile2x16AVX2 computes 2 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile2x16AVX2(t *tile, half int)
 
+// lanes2x16AVX2 computes 2 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes2x16AVX2(t *tile)
+
 // tile3x16AVX2 computes 3 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile3x16AVX2(t *tile, half int)
+
+// lanes3x16AVX2 computes 3 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes3x16AVX2(t *tile)
 
 // tile4x16AVX2 computes 4 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile4x16AVX2(t *tile, half int)
 
+// lanes4x16AVX2 computes 4 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes4x16AVX2(t *tile)
+
 // tile5x16AVX2 computes 5 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile5x16AVX2(t *tile, half int)
 
+// lanes5x16AVX2 computes 5 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes5x16AVX2(t *tile)
+
 // tile6x16AVX2 computes 6 rows of the vector of 16 outputs named by half; see tile.
 //
 //go:noescape
 func tile6x16AVX2(t *tile, half int)
+
+// lanes6x16AVX2 computes 6 pixels of 16 lanes; see tile.lanes.
+//
+//go:noescape
+func lanes6x16AVX2(t *tile)
+
+// wide1x128AVX512 computes 1 rows of 4 panels; see tile.wide.
+//
+//go:noescape
+func wide1x128AVX512(t *tile)
+
+// wide2x128AVX512 computes 2 rows of 4 panels; see tile.wide.
+//
+//go:noescape
+func wide2x128AVX512(t *tile)
+
+// wide3x128AVX512 computes 3 rows of 4 panels; see tile.wide.
+//
+//go:noescape
+func wide3x128AVX512(t *tile)
+
+// wide1x64AVX2 computes 1 rows of 2 panels; see tile.wide.
+//
+//go:noescape
+func wide1x64AVX2(t *tile)

@@ -206,9 +206,11 @@ func newAttention(c *Call) (*attention, error) {
 				if want[to] != 1 {
 					a.mask[to] = n
 				}
-			case m.Shape[d] == 1:
 			case to == 3 && m.Shape[d] < a.total && c.Version() >= 24:
+				// The keys beyond a short mask are not seen: so also with a mask
+				// of one key, which the standard's reference does not broadcast.
 				a.mask[3], a.maskLen = 1, m.Shape[d]
+			case m.Shape[d] == 1:
 			default:
 				return nil, c.Invalid("attn_mask has shape %v, which does not broadcast to %v", m.Shape, want)
 			}
@@ -234,7 +236,7 @@ func newHeads(c *Call, i int, attr string) (heads, error) {
 }
 
 // joinPast joins the past and what is new: [batch, heads, past+new, size].
-func joinPast[T float32 | float64](dst, past, now []T, to, from heads, pastLen int) Task {
+func joinPast[T float](dst, past, now []T, to, from heads, pastLen int) Task {
 	items := to.batch * to.heads
 	parts, step := divide(items, 0.3*float64(to.length*to.size))
 	return Task{parts, func(part, _ int) {
@@ -254,7 +256,7 @@ func joinPast[T float32 | float64](dst, past, now []T, to, from heads, pastLen i
 
 // gathered is the keys and values the products read, and the tasks that gather
 // them where that is needed.
-func gathered[T float32 | float64](a *attention, m Memory, size int) (k, v []T, tasks []Task) {
+func gathered[T float](a *attention, m Memory) (k, v []T, tasks []Task) {
 	k, v = Data[T](m.In[1]), Data[T](m.In[2])
 	var pastK, pastV []T
 	if a.past > 0 {
@@ -262,7 +264,7 @@ func gathered[T float32 | float64](a *attention, m Memory, size int) (k, v []T, 
 	}
 	get := func(out, scratch int, h heads) []T {
 		if scratch >= 0 {
-			return typed[T](m.Shared()[scratch:], elems(h.shape()), size)
+			return scratchOf[T](m.Shared()[scratch:], elems(h.shape()))
 		}
 		return Data[T](m.Out[out])
 	}
@@ -288,7 +290,7 @@ func gathered[T float32 | float64](a *attention, m Memory, size int) (k, v []T, 
 // piece are the only ones in memory.
 func (a *attention) bind(m Memory) []Task {
 	y := Data[float32](m.Out[0])
-	k, v, tasks := gathered[float32](a, m, 4)
+	k, v, tasks := gathered[float32](a, m)
 	q := Data[float32](m.In[0])
 	var shown []float32
 	if len(m.Out) > 3 && m.Out[3] != nil {
@@ -373,14 +375,14 @@ func (a *attention) show(mode int, to, row []float32) {
 }
 
 // mask adds what a query must not see to its row of scores.
-type mask[T float32 | float64] struct {
+type mask[T float] struct {
 	a      *attention
 	floats []T
 	bools  []bool
 	nonpad []int64
 }
 
-func newMask[T float32 | float64](a *attention, m Memory) *mask[T] {
+func newMask[T float](a *attention, m Memory) *mask[T] {
 	k := &mask[T]{a: a}
 	switch {
 	case a.hasMask && a.maskBool:
@@ -453,7 +455,7 @@ func (k *mask[T]) add(row []T, batch, head, i int) (empty bool) {
 }
 
 // softmax64 is the softmax of a row computed in float64.
-func softmax64[T float32 | float64](row []T) {
+func softmax64[T float](row []T) {
 	top := math.Inf(-1)
 	for _, v := range row {
 		top = max(top, float64(v))
@@ -470,7 +472,7 @@ func softmax64[T float32 | float64](row []T) {
 // loops is the attention of float64.
 func (a *attention) loops(m Memory) []Task {
 	y := Data[float64](m.Out[0])
-	k, v, tasks := gathered[float64](a, m, 8)
+	k, v, tasks := gathered[float64](a, m)
 	q := Data[float64](m.In[0])
 	var shown []float64
 	if len(m.Out) > 3 && m.Out[3] != nil {
@@ -481,7 +483,7 @@ func (a *attention) loops(m Memory) []Task {
 	items := a.q.batch * a.q.heads * a.q.length
 	parts, step := divide(items, float64(a.total*(20+a.q.size+a.v.size)))
 	return append(tasks, Task{parts, func(part, worker int) {
-		row := typed[float64](m.Worker(worker), a.total, 8)
+		row := scratchOf[float64](m.Worker(worker), a.total)
 		lo, hi := bounds(part, step, items)
 		for i := lo; i < hi; i++ {
 			b, h, r := i/a.q.length/a.q.heads, i/a.q.length%a.q.heads, i%a.q.length

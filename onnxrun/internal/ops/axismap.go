@@ -76,6 +76,7 @@ func axisTasks[T uint8 | uint16 | uint32 | uint64](a *axisMap, in, out *Tensor, 
 			value = Data[T](fill)[0]
 		}
 		lo, hi := bounds(part, size, rows)
+		before := -2 // where the row above came from
 		for r := lo; r < hi; r++ {
 			off, rest := 0, r
 			for d := last - 1; d >= 0; d-- {
@@ -91,6 +92,11 @@ func axisTasks[T uint8 | uint16 | uint32 | uint64](a *axisMap, in, out *Tensor, 
 				off += i * step[d]
 			}
 			y := dst[r*row:][:row]
+			if off == before {
+				copy(y, dst[(r-1)*row:][:row])
+				continue
+			}
+			before = off
 			switch {
 			case off < 0:
 				for i := range y {

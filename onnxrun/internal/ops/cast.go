@@ -89,9 +89,9 @@ func castInt[S integer](dst *Tensor, src []S) func(lo, hi int) {
 	case onnx.Double:
 		return converted(Data[float64](dst), src, func(x S) float64 { return float64(x) })
 	case onnx.Float16:
-		return converted(Data[float32](dst), src, func(x S) float32 { return toFloat16(float64(x)) })
+		return converted(Data[float32](dst), src, func(x S) float32 { return toFloat16(oddInt(x)) })
 	case onnx.BFloat16:
-		return converted(Data[float32](dst), src, func(x S) float32 { return toBFloat16(float64(x)) })
+		return converted(Data[float32](dst), src, func(x S) float32 { return toBFloat16(oddInt(x)) })
 	case onnx.Int8:
 		return converted(Data[int8](dst), src, func(x S) int8 { return int8(x) })
 	case onnx.Int16:
@@ -111,7 +111,7 @@ func castInt[S integer](dst *Tensor, src []S) func(lo, hi int) {
 	case onnx.Bool:
 		return converted(Data[bool](dst), src, func(x S) bool { return x != 0 })
 	}
-	return converted(Data[float32](dst), src, func(x S) float32 { return float32(x) })
+	return converted(Data[float32](dst), src, func(x S) float32 { return float32(oddInt(x)) })
 }
 
 func castFloat[S float](dst *Tensor, src []S) func(lo, hi int) {
@@ -199,4 +199,22 @@ func roundToOdd(x float64) float32 {
 		f = math.Float32frombits(b | 1)
 	}
 	return f
+}
+
+// oddInt is x as a float64, rounded to odd where it has more than 53 bits. Going
+// through it also spares the conversion of 64-bit integers to float32, which
+// does not round to nearest on every machine.
+func oddInt[S integer](x S) float64 {
+	if x < 0 {
+		i := int64(x)
+		if i < -1<<53 && i&0x7ff != 0 {
+			i = i&^0x7ff | 0x800
+		}
+		return float64(i)
+	}
+	u := uint64(x)
+	if u >= 1<<53 && u&0x7ff != 0 {
+		u = u&^0x7ff | 0x800
+	}
+	return float64(u)
 }

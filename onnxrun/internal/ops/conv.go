@@ -11,7 +11,7 @@ import (
 // be mostly padding: the direct convolution then reads a plain one.
 const fewChannels = 8
 
-// lowerConv is Conv over any number of spatial axes. There are four ways to do
+// lowerConv is Conv over any number of spatial axes. There are five ways to do
 // it, and which is taken depends on the weights' shape and the input's layout
 // alone, never on the batch:
 //
@@ -19,6 +19,7 @@ const fewChannels = 8
 //     blocked output, from a blocked input or from a plain one; or a plain
 //     output, where that has so few channels that blocks are waste;
 //   - gemm: gather the windows into a matrix and multiply. Everything in float32;
+//   - pointwise: windows of one element are such a matrix as they lie;
 //   - depthwise: groups of one input channel, which a matrix product would
 //     spend on padding;
 //   - loops: float64.
@@ -46,6 +47,8 @@ func lowerConv(c *Call) (*Kernel, error) {
 		v.bindDirect(k, c)
 	case v.depthwise():
 		v.bindDepthwise(k)
+	case v.pointwise():
+		v.bindPointwise(k)
 	default:
 		v.bindGather(k, func(w *Tensor, _ []byte) ([]float32, []Task) { return Data[float32](w), nil })
 	}

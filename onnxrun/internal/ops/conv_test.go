@@ -80,7 +80,7 @@ func agree(t *testing.T, what any, got *Tensor, want reference, tol float64) {
 	}
 	if got.DType == onnx.Double {
 		for i, g := range Data[float64](got) {
-			if d := g - want.data[i]; !(d <= 1e-9*(1+abs(g)) && d >= -1e-9*(1+abs(g))) && g == g {
+			if d := g - want.data[i]; g != want.data[i] && !(d <= 1e-9*(1+abs(g)) && d >= -1e-9*(1+abs(g))) && g == g {
 				t.Fatalf("%v: element %d is %v, want %v", what, i, g, want.data[i])
 			}
 		}
@@ -104,14 +104,14 @@ type convCase struct {
 func randConv(r *rand.Rand, transposed bool) convCase {
 	n := 1 + r.IntN(3)
 	c := convCase{group: 1, transposed: transposed, auto: "NOTSET"}
-	icg, ocg := 1+r.IntN(20), 1+r.IntN(40)
+	icg, ocg := 1+r.IntN(20), 1+r.IntN([]int{12, 40}[r.IntN(2)])
 	switch r.IntN(4) {
 	case 0:
 		c.group = 1 + r.IntN(4)
 	case 1:
 		c.group, icg, ocg = 1+r.IntN(20), 1, 1+r.IntN(2)
 	}
-	size := []int{40, 12, 7}[n-1]
+	size := []int{30, 9, 6}[n-1]
 	c.x = randn(r, append([]int{r.IntN(3), c.group * icg}, randShape(r, n, 5, size)...)...)
 	if r.IntN(4) > 0 {
 		c.x = randn(r, append([]int{1 + r.IntN(2), c.group * icg}, randShape(r, n, 5, size)...)...)
@@ -266,7 +266,7 @@ func (c convCase) want(out []int) reference {
 func TestConv(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 1))
 	algos := map[string]int{}
-	for range 400 {
+	for range 300 {
 		c := randConv(r, false)
 		tc := c.call()
 		out := tc.mustRun(t)[0]
@@ -328,7 +328,7 @@ func TestConvShapes(t *testing.T) {
 
 func TestConvTranspose(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 1))
-	for range 300 {
+	for range 200 {
 		c := randConv(r, true)
 		tc := c.call()
 		out := tc.mustRun(t)[0]

@@ -119,6 +119,35 @@ func (v *conv) bindGatherTable(k *Kernel, table convTable, prepare func(w *Tenso
 	}
 }
 
+// bindPointwise multiplies the weights by the channels of each image.
+func (v *conv) bindPointwise(k *Kernel) {
+	icg, ocg, space := v.ic/v.groups, v.oc/v.groups, elems(v.w.in)
+	planes := v.n * v.groups
+	p := &product{
+		m: ocg, n: space, k: icg, lda: icg, ldb: space, ldc: space,
+		aAt: upTo(v.groups, ocg*icg), bAt: upTo(planes, icg*space), cAt: upTo(planes, ocg*space),
+		aOf: upTo(planes, 1), bOf: upTo(planes, 1),
+	}
+	for i := range p.aOf {
+		p.aOf[i] %= v.groups
+	}
+	k.Algo = "pointwise"
+	k.Scratch = p.scratch(false)
+	k.Bind = func(m Memory) []Task {
+		dst := Data[float32](m.Out[0])
+		var after func(batch, i0, i1, j0, j1 int)
+		if bias := v.biasOf(m); bias != nil {
+			after = func(batch, i0, i1, j0, j1 int) {
+				for i := i0; i < i1; i++ {
+					row := dst[(batch*ocg+i)*space:][j0:j1]
+					kernel.AddScalar(row, row, bias[batch%v.groups*ocg+i])
+				}
+			}
+		}
+		return p.tasks(dst, Data[float32](m.In[1]), Data[float32](m.In[0]), nil, nil, m.Shared(), after)
+	}
+}
+
 // bindDepthwise adds up the taps row by row: a row of output gets a row of
 // input times a weight.
 func (v *conv) bindDepthwise(k *Kernel) {

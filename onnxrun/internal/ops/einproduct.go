@@ -58,7 +58,7 @@ func (e *equation) newCopy(o operand, subs []subscript, to einValue) *einCopy {
 }
 
 // bindProducts plans the steps; the plan is made from shapes alone.
-func (e *equation) bindProducts(k *Kernel, c *Call) {
+func (e *equation) bindProducts(k *Kernel, c *Call) error {
 	k.Algo = "gemm"
 	scratch := 0
 	temp := func(n int) einValue {
@@ -97,6 +97,13 @@ func (e *equation) bindProducts(k *Kernel, c *Call) {
 				if needed && !slices.Contains(keep, s) {
 					keep = append(keep, s)
 				}
+			}
+			between := Type{}
+			for _, s := range keep {
+				between.Shape = append(between.Shape, e.dim[s])
+			}
+			if err := c.checkSize(between); err != nil {
+				return err
 			}
 			to = temp(e.size(keep))
 		}
@@ -151,6 +158,7 @@ func (e *equation) bindProducts(k *Kernel, c *Call) {
 		}
 		return tasks
 	}
+	return nil
 }
 
 // step plans one product of two operands.

@@ -91,7 +91,7 @@ func parseEquation(c *Call, text string) (*equation, error) {
 			return nil
 		}
 		for j := 0; j < len(term); j++ {
-			if term[j] == '.' {
+			if strings.HasPrefix(term[j:], "...") {
 				n := len(shape) - letters
 				for d := range n {
 					if err := add(subscript(ellipsis - n + d)); err != nil {
@@ -198,12 +198,18 @@ func lowerEinsum(c *Call) (*Kernel, error) {
 	}
 	k.FLOPs = flops
 	if !IsFloat32(dtype) || len(e.in) > 1 && flops == 0 {
+		summed := Type{}
+		for _, s := range e.summed() {
+			summed.Shape = append(summed.Shape, e.dim[s])
+		}
+		if err := c.checkSize(summed); err != nil {
+			return nil, err
+		}
 		k.Algo = "loops"
 		k.Bind = func(m Memory) []Task { return e.anyLoops(dtype, m) }
 		return k, nil
 	}
-	e.bindProducts(k, c)
-	return k, nil
+	return k, e.bindProducts(k, c)
 }
 
 func (e *equation) anyLoops(d onnx.DType, m Memory) []Task {
@@ -222,21 +228,27 @@ func (e *equation) anyLoops(d onnx.DType, m Memory) []Task {
 	return einsumLoops[float32](e, m)
 }
 
+// summed lists the subscripts that are not in the result.
+func (e *equation) summed() []subscript {
+	var out []subscript
+	for _, o := range e.in {
+		for _, s := range o.subs {
+			if !slices.Contains(e.out, s) && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // einsumLoops adds up products element by element.
 func einsumLoops[T number](e *equation, m Memory) []Task {
 	dst := Data[T](m.Out[0])
 	if len(dst) == 0 {
 		return nil
 	}
-	var summed []subscript
-	for _, o := range e.in {
-		for _, s := range o.subs {
-			if !slices.Contains(e.out, s) && !slices.Contains(summed, s) {
-				summed = append(summed, s)
-			}
-		}
-	}
-	slices.Sort(summed)
+	summed := e.summed()
 	srcs := make([][]T, len(e.in))
 	sums := make([][]int, len(e.in)) // for each operand, the offset of each term of the sum
 	outs := make([][]int, len(e.in)) // for each operand, the stride of each output axis

@@ -52,12 +52,12 @@ func index(shape, pos []int) int {
 }
 
 func movableShape(r *rand.Rand) []int {
-	rank := r.IntN(6)
+	rank, most := r.IntN(6), []int{2, 6, 45}[r.IntN(3)]
 	if r.IntN(20) == 0 {
-		rank = 8
+		rank, most = 8, 4
 	}
-	s := randShape(r, rank, 1, []int{2, 6, 45}[r.IntN(3)])
-	for elems(s) > 200_000 {
+	s := randShape(r, rank, 1, most)
+	for elems(s) > 100_000 {
 		s[r.IntN(rank)] = 1 + r.IntN(2)
 	}
 	if rank > 0 && r.IntN(15) == 0 {

@@ -260,8 +260,14 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 	blocks := (v.channels + Block - 1) / Block
 	unit := min(blocks, size/gcd(size, Block)) // blocks in a part: lcm(size, 16)/16
 	units := ceilDiv(max(blocks, 1), max(unit, 1))
-	// Mean and variance of each channel of a unit, then its scales and shifts laid out.
-	k.WorkerScratch = 4*2*normTile*Block + 8*2*unit*Block
+	// Scales and shifts laid out, the mean and variance of each channel of a
+	// unit, and the unit itself, plain, where its groups do not fill blocks.
+	const rowsLen = 2 * normTile * Block
+	statsLen, flatLen := 2*unit*Block, 0
+	if v.groups > 0 && size%Block != 0 {
+		flatLen = unit * Block * v.space
+	}
+	k.WorkerScratch = 4*rowsLen + 8*statsLen + 4*flatLen
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
 		if len(dst) == 0 {
@@ -272,8 +278,9 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 		parts, step := divide(v.n*units, v.nanos(unit*plane))
 		return []Task{{parts, func(part, worker int) {
 			scratch := m.Worker(worker)
-			rows := Floats(scratch, 2*normTile*Block)
-			stats := doubles(scratch[4*2*normTile*Block:], 2*unit*Block)
+			rows := Floats(scratch, rowsLen)
+			stats := scratchOf[float64](scratch[4*rowsLen:], statsLen)
+			flat := Floats(scratch[4*rowsLen+8*statsLen:], flatLen)
 			mu, sigma2 := stats[:unit*Block], stats[unit*Block:]
 			lo, hi := bounds(part, step, v.n*units)
 			for i := lo; i < hi; i++ {
@@ -282,7 +289,7 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 				x, y := src[(n*blocks+b0)*plane:][:(b1-b0)*plane], dst[(n*blocks+b0)*plane:][:(b1-b0)*plane]
 				c0, c1 := b0*Block, min(v.channels, b1*Block)
 				if v.groups > 0 {
-					v.blockedStats(x, mu, sigma2, c1-c0, size)
+					v.blockedStats(x, flat, mu, sigma2, c1-c0, size)
 				} else {
 					for ch := c0; ch < c1; ch++ {
 						mu[ch-c0], sigma2[ch-c0] = float64(mean[ch]), float64(variance[ch])
@@ -302,8 +309,8 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 }
 
 // blockedStats computes the mean and variance of every channel's group; x holds
-// whole groups of size channels, blocked.
-func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, size int) {
+// whole groups of size channels, blocked, and flat has room for as many plain.
+func (v *channelNorm) blockedStats(x, flat []float32, mu, sigma2 []float64, channels, size int) {
 	plane := v.space * Block
 	count := float64(size * v.space)
 	if size%Block == 0 {
@@ -319,68 +326,16 @@ func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, 
 		}
 		return
 	}
-	var lane, centre [Block]float64
-	for b := 0; b*Block < channels; b++ {
-		laneSums(&lane, x[b*plane:][:plane])
-		copy(mu[b*Block:], lane[:])
-	}
-	spread(mu[:channels], size, count)
-	for b := 0; b*Block < channels; b++ {
-		copy(centre[:], mu[b*Block:min(channels, (b+1)*Block)])
-		laneSquares(&lane, x[b*plane:][:plane], &centre)
-		copy(sigma2[b*Block:], lane[:])
-	}
-	spread(sigma2[:channels], size, count)
-}
-
-// spread replaces every run of size sums by their total over count.
-func spread(s []float64, size int, count float64) {
-	for ; len(s) >= size; s = s[size:] {
-		total := 0.0
-		for _, x := range s[:size] {
-			total += x
+	// Groups that share blocks are contiguous once the unit is plain.
+	kernel.FromBlocked(flat, x, channels, v.space, 0, (channels+Block-1)/Block)
+	group := size * v.space
+	for g := range channels / size {
+		part := flat[g*group:][:group]
+		m := kernel.Sum(part) / count
+		s := kernel.SumSquares(part, m) / count
+		for ch := range size {
+			mu[g*size+ch], sigma2[g*size+ch] = m, s
 		}
-		total /= count
-		for i := range s[:size] {
-			s[i] = total
-		}
-	}
-}
-
-// laneSums adds up each of the sixteen channels of a block; laneSquares adds up
-// the squares of the distances to a centre.
-func laneSums(sum *[Block]float64, x []float32) {
-	for l := 0; l < Block; l += 8 {
-		var s0, s1, s2, s3, s4, s5, s6, s7 float64
-		for i := l; i < len(x); i += Block {
-			p := (*[8]float32)(x[i:])
-			s0 += float64(p[0])
-			s1 += float64(p[1])
-			s2 += float64(p[2])
-			s3 += float64(p[3])
-			s4 += float64(p[4])
-			s5 += float64(p[5])
-			s6 += float64(p[6])
-			s7 += float64(p[7])
-		}
-		*(*[8]float64)(sum[l:]) = [8]float64{s0, s1, s2, s3, s4, s5, s6, s7}
-	}
-}
-
-func laneSquares(sum *[Block]float64, x []float32, centre *[Block]float64) {
-	for l := 0; l < Block; l += 4 {
-		var s0, s1, s2, s3 float64
-		c := (*[4]float64)(centre[l:])
-		c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
-		for i := l; i < len(x); i += Block {
-			p := (*[4]float32)(x[i:])
-			d0, d1, d2, d3 := float64(p[0])-c0, float64(p[1])-c1, float64(p[2])-c2, float64(p[3])-c3
-			s0 += float64(d0 * d0)
-			s1 += float64(d1 * d1)
-			s2 += float64(d2 * d2)
-			s3 += float64(d3 * d3)
-		}
-		*(*[4]float64)(sum[l:]) = [4]float64{s0, s1, s2, s3}
 	}
 }
 
@@ -461,9 +416,4 @@ func gcd(a, b int) int {
 		a, b = b, a%b
 	}
 	return a
-}
-
-// doubles is n float64 over mem, which must be aligned and have room.
-func doubles(mem []byte, n int) []float64 {
-	return Data[float64](&Tensor{Type: Type{DType: onnx.Double, Shape: nil}, mem: mem[:8*n]})
 }

@@ -102,6 +102,9 @@ func Lower(c *Call) (*Kernel, error) {
 		if c.In[i].Absent && i < row.required() {
 			return nil, c.Invalid("input %d is left out, but is required", i)
 		}
+		if n := len(c.In[i].Shape); n > maxRank {
+			return nil, c.Unsupported("input %d has rank %d, want at most %d", i, n, maxRank)
+		}
 	}
 	k, err := row.lower(c)
 	if err != nil {

@@ -3,6 +3,7 @@ package ops
 import (
 	"math"
 
+	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
 )
 
@@ -26,11 +27,11 @@ func lowerPool(c *Call) (*Kernel, error) {
 	if len(x.Shape) < 3 {
 		return nil, c.Invalid("the input has shape %v, want at least 3 axes", x.Shape)
 	}
-	kernel := c.Ints("kernel_shape")
-	if len(kernel) != len(x.Shape)-2 {
-		return nil, c.Invalid("kernel_shape is %v, want %d numbers", kernel, len(x.Shape)-2)
+	size := c.Ints("kernel_shape")
+	if len(size) != len(x.Shape)-2 {
+		return nil, c.Invalid("kernel_shape is %v, want %d numbers", size, len(x.Shape)-2)
 	}
-	w, err := newWindow(c, x.Shape[2:], kernel, c.Int("ceil_mode", 0) != 0)
+	w, err := newWindow(c, x.Shape[2:], size, c.Int("ceil_mode", 0) != 0)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
 		offsets, rows, taps := w.rows()
 		row := w.out[last]
-		parts, step := divide(planes*rows, 0.5*float64(row*lanes*w.taps()))
+		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		run := func(part, _ int) {
 			lo, hi := bounds(part, step, planes*rows)
 			for i := lo; i < hi; i++ {
@@ -132,6 +133,10 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 	if stride == 1 {
 		x = x[:len(y)]
+		if y, ok := any(y).([]float32); ok {
+			kernel.Max(y, y, any(x).([]float32))
+			return
+		}
 		for i, v := range x {
 			if v > y[i] || v != v {
 				y[i] = v
@@ -209,7 +214,7 @@ func (w *window) columnMajor(at int) int {
 	return out
 }
 
-func bindAveragePool[T float32 | float64](k *Kernel, w *window, x Type, includePad bool) {
+func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	planes, lanes := poolPlanes(x)
 	last := len(w.in) - 1
 	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
@@ -230,7 +235,7 @@ func bindAveragePool[T float32 | float64](k *Kernel, w *window, x Type, includeP
 		for o := range colCount {
 			colCount[o] = T(w.count(last, o, includePad))
 		}
-		parts, step := divide(planes*rows, 0.5*float64(row*lanes*w.taps()))
+		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		return []Task{{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, planes*rows)
 			for i := lo; i < hi; i++ {
@@ -266,9 +271,13 @@ func bindAveragePool[T float32 | float64](k *Kernel, w *window, x Type, includeP
 }
 
 // addInto is y[i] += x[i·stride] for elements of some lanes.
-func addInto[T float32 | float64](y, x []T, lanes, stride int) {
+func addInto[T float](y, x []T, lanes, stride int) {
 	if stride == 1 {
 		x = x[:len(y)]
+		if y, ok := any(y).([]float32); ok {
+			kernel.Add(y, y, any(x).([]float32))
+			return
+		}
 		for i, v := range x {
 			y[i] += v
 		}
@@ -332,7 +341,7 @@ func lowerGlobalPool(c *Call) (*Kernel, error) {
 	return k, nil
 }
 
-func bindGlobalPool[T float32 | float64](k *Kernel, planes, space int, maximum bool) {
+func bindGlobalPool[T float](k *Kernel, planes, space int, maximum bool) {
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
 		parts, step := divide(planes, 0.5*float64(space))

@@ -1,5 +1,7 @@
 package ops
 
+import "sampleonnx/onnxrun/internal/kernel"
+
 // lowerReorder changes the layout of a float32 tensor; the attribute layout is
 // the one wanted.
 func lowerReorder(c *Call) (*Kernel, error) {
@@ -24,43 +26,18 @@ func lowerReorder(c *Call) (*Kernel, error) {
 			src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
 			// One item is one block of channels of one image.
 			parts, step := divide(n*blocks, 0.4*float64(Block*space))
-			run := func(part, _ int) {
+			image, blocked := ch*space, blocks*Block*space
+			return []Task{{parts, func(part, _ int) {
 				lo, hi := bounds(part, step, n*blocks)
 				for i := lo; i < hi; i++ {
-					first := i % blocks * Block
-					lanes := min(Block, ch-first)
-					flat := (i/blocks*ch + first) * space
+					n, b := i/blocks, i%blocks
 					if to.Layout == Blocked {
-						toBlocked(dst[i*space*Block:][:space*Block], src[flat:][:lanes*space], lanes, space)
+						kernel.ToBlocked(dst[n*blocked:][:blocked], src[n*image:][:image], ch, space, b, b+1)
 					} else {
-						fromBlocked(dst[flat:][:lanes*space], src[i*space*Block:][:space*Block], lanes, space)
+						kernel.FromBlocked(dst[n*image:][:image], src[n*blocked:][:blocked], ch, space, b, b+1)
 					}
 				}
-			}
-			return []Task{{parts, run}}
+			}}}
 		},
 	}, nil
-}
-
-// toBlocked interleaves lanes rows of space elements; the spare lanes get zeros.
-func toBlocked(dst, src []float32, lanes, space int) {
-	if lanes < Block {
-		clear(dst)
-	}
-	for l := range lanes {
-		row := src[l*space:][:space]
-		for i, v := range row {
-			dst[i*Block+l] = v
-		}
-	}
-}
-
-// fromBlocked is the inverse.
-func fromBlocked(dst, src []float32, lanes, space int) {
-	for l := range lanes {
-		row := dst[l*space:][:space]
-		for i := range row {
-			row[i] = src[i*Block+l]
-		}
-	}
 }

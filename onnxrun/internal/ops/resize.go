@@ -277,13 +277,12 @@ func constFloats(c *Call, i int) ([]float64, error) {
 func (r *resize) source(axis, o int) (x float64, outside bool) {
 	in, out := float64(r.in[axis]), float64(r.out[axis])
 	scale, y := r.scale[axis], float64(o)
-	// The length the scale asks for, which the output has only the whole part of.
-	width := scale * in
 	switch r.coord {
 	case "half_pixel":
 		return (y+0.5)/scale - 0.5, false
 	case "half_pixel_symmetric":
-		return in/2*(1-out/width) + (y+0.5)/scale - 0.5, false
+		// scale·in is the length asked for; the output has the whole part of it.
+		return in/2*(1-out/(scale*in)) + (y+0.5)/scale - 0.5, false
 	case "pytorch_half_pixel":
 		if out > 1 {
 			return (y+0.5)/scale - 0.5, false
@@ -292,16 +291,19 @@ func (r *resize) source(axis, o int) (x float64, outside bool) {
 	case "tf_half_pixel_for_nn":
 		return (y + 0.5) / scale, false
 	case "align_corners":
-		if width == 1 || out == 1 {
+		// The standard's text, PyTorch and onnxruntime take the length the output
+		// has; the standard's reference and two of its tests take
+		// the length that the scale asks for, before it is cut to a whole number.
+		if out == 1 {
 			return 0, false
 		}
-		return y * (in - 1) / (width - 1), false
+		return y * (in - 1) / (out - 1), false
 	case "asymmetric":
 		return y / scale, false
 	}
 	start, end := r.roi[axis][0], r.roi[axis][1]
 	if out > 1 {
-		x = y*(end-start)*(in-1)/(width-1) + start*(in-1)
+		x = y*(end-start)*(in-1)/(out-1) + start*(in-1)
 	} else {
 		x = 0.5 * (start + end) * (in - 1)
 	}
@@ -457,7 +459,7 @@ func cubic(x, a float64) float64 {
 
 // bindSeparable filters one axis after the other, the first axis first, through
 // scratch memory.
-func bindSeparable[T float32 | float64](k *Kernel, r *resize, x Type) {
+func bindSeparable[T float](k *Kernel, r *resize, x Type) {
 	shape := append([]int(nil), x.Physical()...)
 	type pass struct {
 		axis, outer, inner, in, out int
@@ -496,8 +498,7 @@ func bindSeparable[T float32 | float64](k *Kernel, r *resize, x Type) {
 			if f.outside != nil {
 				outside[p.axis], some = f.outside, true
 			}
-			n := storageSize(x.DType)
-			tasks = append(tasks, filterTask(f, typed[T](dst, p.outer*p.out*p.inner, n), typed[T](src, p.outer*p.in*p.inner, n), p.outer, p.in, p.out, p.inner))
+			tasks = append(tasks, filterTask(f, scratchOf[T](dst, p.outer*p.out*p.inner), scratchOf[T](src, p.outer*p.in*p.inner), p.outer, p.in, p.out, p.inner))
 			src = dst
 		}
 		if some {
@@ -510,17 +511,8 @@ func bindSeparable[T float32 | float64](k *Kernel, r *resize, x Type) {
 	}
 }
 
-// typed is n elements of memory of the given size as a slice.
-func typed[T float32 | float64](mem []byte, n, size int) []T {
-	t := Type{DType: onnx.Float, Shape: []int{n}}
-	if size == 8 {
-		t.DType = onnx.Double
-	}
-	return Data[T](View(t, mem))
-}
-
 // filterTask filters the middle axis of [outer, in, inner].
-func filterTask[T float32 | float64](f *filter, dst, src []T, outer, in, out, inner int) Task {
+func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Task {
 	weight := make([]T, len(f.weight))
 	for i, w := range f.weight {
 		weight[i] = T(w)
@@ -532,6 +524,13 @@ func filterTask[T float32 | float64](f *filter, dst, src []T, outer, in, out, in
 			lo, hi := bounds(part, step, outer)
 			for i := lo; i < hi; i++ {
 				x, y := src[i*in:][:in], dst[i*out:][:out]
+				if taps == 2 {
+					for o := range y {
+						w, at := weight[2*o:][:2], f.at[2*o:][:2]
+						y[o] = T(w[0]*x[at[0]]) + T(w[1]*x[at[1]])
+					}
+					continue
+				}
 				for o := range y {
 					at, w := f.at[o*taps:][:taps], weight[o*taps:][:taps]
 					sum := w[0] * x[at[0]]
@@ -560,7 +559,7 @@ func filterTask[T float32 | float64](f *filter, dst, src []T, outer, in, out, in
 }
 
 // scaleRow is y = w·x; addRow is y += w·x.
-func scaleRow[T float32 | float64](y, x []T, w T) {
+func scaleRow[T float](y, x []T, w T) {
 	if y, ok := any(y).([]float32); ok {
 		kernel.MulScalar(y, any(x).([]float32), float32(w))
 		return
@@ -570,7 +569,7 @@ func scaleRow[T float32 | float64](y, x []T, w T) {
 	}
 }
 
-func addRow[T float32 | float64](y, x []T, w T) {
+func addRow[T float](y, x []T, w T) {
 	if y, ok := any(y).([]float32); ok {
 		kernel.Axpy(y, any(x).([]float32), float32(w))
 		return
@@ -582,7 +581,7 @@ func addRow[T float32 | float64](y, x []T, w T) {
 
 // outsideTask writes the extrapolation value wherever a coordinate on any axis
 // lies outside the input.
-func outsideTask[T float32 | float64](dst []T, shape []int, outside [][]bool, value T) Task {
+func outsideTask[T float](dst []T, shape []int, outside [][]bool, value T) Task {
 	parts, step := divide(len(dst), 2*float64(len(shape)))
 	return Task{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, len(dst))

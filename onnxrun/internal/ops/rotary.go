@@ -57,7 +57,7 @@ func lowerRotary(c *Call) (*Kernel, error) {
 	return k, nil
 }
 
-func rotaryTasks[T float32 | float64](r *rotary, m Memory) []Task {
+func rotaryTasks[T float](r *rotary, m Memory) []Task {
 	src, cos, sin, dst := Data[T](m.In[0]), Data[T](m.In[1]), Data[T](m.In[2]), Data[T](m.Out[0])
 	var positions []int64
 	if r.positions {

@@ -685,7 +685,7 @@ func (e *em) reduceMax() {
 func dispatch() string {
 	var b strings.Builder
 	b.WriteString(header)
-	b.WriteString("// simd runs an element-wise kernel in assembly, if there is any for this\n// machine. All slices are as long as dst; those an op does not have are ignored.\nfunc simd(o op, dst, a, b []float32, p, q float32) outcome {\nn := len(dst)\nif isa == generic {\nreturn none\n}\nif n == 0 {\nreturn done\n}\n")
+	b.WriteString("// simdOnce runs an element-wise kernel in one call of assembly, if there is any\n// for this machine. All slices are as long as dst; those an op does not have\n// are ignored.\nfunc simdOnce(o op, dst, a, b []float32, p, q float32) outcome {\nn := len(dst)\nif isa == generic {\nreturn none\n}\nif n == 0 {\nreturn done\n}\n")
 	b.WriteString("if isa == avx512 {\nswitch o {\n")
 	emit := func(avx512 bool) {
 		for i := range elemOps {

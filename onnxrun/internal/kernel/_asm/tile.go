@@ -23,10 +23,14 @@ const panelBytes = 128 // a row of a packed panel
 // shape is one member of the microkernel family.
 type shape struct {
 	avx512     bool
-	rows, vecs int // vecs of this instruction set's width
+	rows, vecs int  // vecs of this instruction set's width
+	lanes      bool // lane by lane, not broadcast: a depthwise convolution
 }
 
 func (s shape) name() string {
+	if s.lanes {
+		return fmt.Sprintf("lanes%dx16%s", s.rows, map[bool]string{false: "AVX2", true: "AVX512"}[s.avx512])
+	}
 	if s.avx512 {
 		return fmt.Sprintf("tile%dx%dAVX512", s.rows, 16*s.vecs)
 	}
@@ -39,10 +43,10 @@ const rows512, rows2 = 14, 6
 
 func shapes() (all []shape) {
 	for r := 1; r <= rows512; r++ {
-		all = append(all, shape{true, r, 2}, shape{true, r, 1})
+		all = append(all, shape{avx512: true, rows: r, vecs: 2}, shape{avx512: true, rows: r, vecs: 1}, shape{avx512: true, rows: r, vecs: 1, lanes: true})
 	}
 	for r := 1; r <= rows2; r++ {
-		all = append(all, shape{false, r, 2})
+		all = append(all, shape{rows: r, vecs: 2}, shape{rows: r, vecs: 2, lanes: true})
 	}
 	return
 }
@@ -50,6 +54,9 @@ func shapes() (all []shape) {
 func tile(c *build.Context) {
 	for _, s := range shapes() {
 		s.emit(c)
+	}
+	for _, w := range wides {
+		w.emit(c)
 	}
 }
 
@@ -88,14 +95,17 @@ func (s shape) emit(c *build.Context) {
 	at := func(base reg.Register, disp int) operand.Mem { return operand.Mem{Base: base, Disp: disp} }
 	field := func(disp int) operand.Mem { return at(reg.R14, disp) }
 
-	if s.avx512 {
+	half := !s.avx512 && !s.lanes
+	if s.lanes {
+		function(c, s.name(), "", fmt.Sprintf("%s computes %d pixels of 16 lanes; see tile.lanes.", s.name(), s.rows))
+	} else if s.avx512 {
 		function(c, s.name(), "", fmt.Sprintf("%s computes %d rows of %d vectors of 16 outputs; see tile.", s.name(), s.rows, s.vecs))
 	} else {
 		function(c, s.name(), "", fmt.Sprintf("%s computes %d rows of the vector of 16 outputs named by half; see tile.", s.name(), s.rows))
 	}
-	c.Signature(tileSignature(!s.avx512))
+	c.Signature(tileSignature(half))
 	c.Load(c.Param("t"), reg.R14)
-	if !s.avx512 {
+	if half {
 		c.Load(c.Param("half"), reg.R15)
 	}
 
@@ -110,7 +120,7 @@ func (s shape) emit(c *build.Context) {
 			if s.vecs == 2 {
 				c.LEAQ(operand.Mem{Base: reg.R8, Index: reg.R9, Scale: 4}, reg.R9)
 			}
-		} else {
+		} else if half {
 			c.IMULQ(reg.R15, reg.R9)
 			c.LEAQ(operand.Mem{Base: reg.R8, Index: reg.R9, Scale: 4}, reg.R8)
 		}
@@ -147,7 +157,7 @@ func (s shape) emit(c *build.Context) {
 	c.MOVQ(field(tBias), reg.R8)
 	c.TESTQ(reg.R8, reg.R8)
 	c.JEQ(operand.LabelRef("begin"))
-	if !s.avx512 {
+	if half {
 		c.MOVQ(reg.R15, reg.R9)
 		c.SHLQ(operand.U8(6), reg.R9)
 		c.ADDQ(reg.R9, reg.R8)
@@ -164,7 +174,7 @@ func (s shape) emit(c *build.Context) {
 	c.MOVQ(field(tOff), reg.RBX)
 	c.MOVQ(field(tNoff), reg.RCX)
 	c.MOVQ(field(tB), reg.RDX)
-	if !s.avx512 {
+	if half {
 		c.MOVQ(reg.R15, reg.R9)
 		c.SHLQ(operand.U8(6), reg.R9)
 		c.ADDQ(reg.R9, reg.RDX)
@@ -198,6 +208,42 @@ func (s shape) emit(c *build.Context) {
 	for i := 1; i < len(ptr); i++ {
 		c.LEAQ(operand.Mem{Base: ptr[i-1], Index: reg.RDI, Scale: 1}, ptr[i])
 	}
+	if s.lanes {
+		for v := 0; v < s.vecs; v++ {
+			c.VMOVUPS(at(reg.RDX, v*width), weight(v))
+			for r := 0; r < s.rows; r++ {
+				c.VFMADD231PS(row(r, v*width), weight(v), sum(r, v))
+			}
+		}
+		c.ADDQ(operand.U8(64), reg.RDX)
+	} else {
+		s.steps(c, ptr, step, field)
+	}
+	c.ADDQ(operand.U8(4), reg.RBX)
+	c.DECQ(reg.RCX)
+	c.JNE(operand.LabelRef("segment"))
+
+	c.CMPQ(field(tAdd), operand.U8(0))
+	c.JEQ(operand.LabelRef("relu"))
+	walk(tAdd, tAddrow, tAddvec, func(m operand.Mem, r reg.Register) { c.VADDPS(m, r, r) })
+	c.Label("relu")
+	c.CMPQ(field(tRelu), operand.U8(0))
+	c.JEQ(operand.LabelRef("store"))
+	zero(weight(0))
+	for r := 0; r < s.rows; r++ {
+		for v := 0; v < s.vecs; v++ {
+			// The sum comes last: the maximum of NaN and x is x.
+			c.VMAXPS(sum(r, v), weight(0), sum(r, v))
+		}
+	}
+	c.Label("store")
+	walk(tC, tCrow, tCvec, func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// steps emits the loop over the k of a segment.
+func (s shape) steps(c *build.Context, ptr []reg.Register, step func(u int), field func(int) operand.Mem) {
 	c.MOVQ(field(tKseg), reg.R13)
 	c.SHRQ(operand.U8(2), reg.R13)
 	c.JEQ(operand.LabelRef("rest"))
@@ -224,27 +270,6 @@ func (s shape) emit(c *build.Context) {
 	c.DECQ(reg.R13)
 	c.JNE(operand.LabelRef("one"))
 	c.Label("next")
-	c.ADDQ(operand.U8(4), reg.RBX)
-	c.DECQ(reg.RCX)
-	c.JNE(operand.LabelRef("segment"))
-
-	c.CMPQ(field(tAdd), operand.U8(0))
-	c.JEQ(operand.LabelRef("relu"))
-	walk(tAdd, tAddrow, tAddvec, func(m operand.Mem, r reg.Register) { c.VADDPS(m, r, r) })
-	c.Label("relu")
-	c.CMPQ(field(tRelu), operand.U8(0))
-	c.JEQ(operand.LabelRef("store"))
-	zero(weight(0))
-	for r := 0; r < s.rows; r++ {
-		for v := 0; v < s.vecs; v++ {
-			// The sum comes last: the maximum of NaN and x is x.
-			c.VMAXPS(sum(r, v), weight(0), sum(r, v))
-		}
-	}
-	c.Label("store")
-	walk(tC, tCrow, tCvec, func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
-	c.VZEROUPPER()
-	c.RET()
 }
 
 func tileDispatch() string {
@@ -252,16 +277,27 @@ func tileDispatch() string {
 	b.WriteString(header)
 	b.WriteString("// tileSIMD runs t in assembly, if there is any for this machine.\nfunc tileSIMD(t *tile, rows, cols int) bool {\nswitch isa {\ncase avx512:\nif cols == Block {\nswitch rows {\n")
 	for r := 1; r <= rows512; r++ {
-		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{true, r, 1}.name())
+		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{avx512: true, rows: r, vecs: 1}.name())
 	}
 	b.WriteString("}\nreturn true\n}\nswitch rows {\n")
 	for r := 1; r <= rows512; r++ {
-		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{true, r, 2}.name())
+		fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{avx512: true, rows: r, vecs: 2}.name())
 	}
 	b.WriteString("}\nreturn true\ncase avx2:\nfor half := 0; half*Block < cols; half++ {\nswitch rows {\n")
 	for r := 1; r <= rows2; r++ {
-		fmt.Fprintf(&b, "case %d: %s(t, half)\n", r, shape{false, r, 2}.name())
+		fmt.Fprintf(&b, "case %d: %s(t, half)\n", r, shape{rows: r, vecs: 2}.name())
 	}
-	b.WriteString("}\n}\nreturn true\n}\nreturn false\n}\n")
+	b.WriteString("}\n}\nreturn true\n}\nreturn false\n}\n\n")
+	b.WriteString("// lanesSIMD is tileSIMD for tile.lanes.\nfunc lanesSIMD(t *tile, rows int) bool {\nswitch isa {\n")
+	for _, avx512 := range []bool{true, false} {
+		most := map[bool]int{true: rows512, false: rows2}[avx512]
+		fmt.Fprintf(&b, "case %s:\nswitch rows {\n", map[bool]string{true: "avx512", false: "avx2"}[avx512])
+		for r := 1; r <= most; r++ {
+			fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{avx512: avx512, rows: r, lanes: true}.name())
+		}
+		b.WriteString("}\nreturn true\n")
+	}
+	b.WriteString("}\nreturn false\n}\n")
+	b.WriteString(wideDispatch())
 	return b.String()
 }
