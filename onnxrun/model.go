@@ -9,6 +9,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -121,6 +122,9 @@ func (m *Model) tryBatchOne() error {
 				return nil
 			}
 		}
+		if m.program.KeepValue(i, types[i]) {
+			return nil
+		}
 	}
 	_, err := m.plan(types)
 	return err
@@ -167,7 +171,7 @@ func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.plan(types)
+	pl, err := m.planFor(types, bound)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +259,15 @@ func names(list []Info) string {
 }
 
 // plan is the plan for inputs of these types, compiled at most once.
-func (m *Model) plan(types []ops.Type) (*plan.Plan, error) {
+func (m *Model) plan(types []ops.Type) (*plan.Plan, error) { return m.planFor(types, nil) }
+
+// maxPlans bounds the plans kept of a model whose plans depend on values, of
+// which there can be any number.
+const maxPlans = 64
+
+// planFor is plan for given inputs: the values of those that decide shapes count
+// as constants, and other values make another plan.
+func (m *Model) planFor(types []ops.Type, bound []Tensor) (*plan.Plan, error) {
 	var key []byte
 	for _, t := range types {
 		key = append(key, byte(t.DType), byte(len(t.Shape)))
@@ -263,13 +275,59 @@ func (m *Model) plan(types []ops.Type) (*plan.Plan, error) {
 			key = binary.AppendUvarint(key, uint64(d))
 		}
 	}
+	var values []*ops.Tensor
+	for i := range bound {
+		if !m.program.KeepValue(i, types[i]) {
+			continue
+		}
+		if values == nil {
+			values = make([]*ops.Tensor, len(bound))
+		}
+		values[i] = ops.New(types[i])
+		fill(values[i], bound[i].Data)
+		key = append(binary.AppendUvarint(key, uint64(i)), values[i].Mem()...)
+	}
 	m.mu.Lock()
 	e := m.plans[string(key)]
 	if e == nil {
+		if values != nil && len(m.plans) >= maxPlans {
+			clear(m.plans)
+		}
 		e = &entry{}
 		m.plans[string(key)] = e
 	}
 	m.mu.Unlock()
-	e.once.Do(func() { e.plan, e.err = m.program.Compile(types) })
+	e.once.Do(func() { e.plan, e.err = m.program.Compile(types, values) })
 	return e.plan, e.err
+}
+
+// FileInfo is what a model's file says of itself.
+type FileInfo struct {
+	IRVersion  int64
+	Producer   string           // name and version of what wrote the file
+	Graph      string           // name of the graph
+	Opset      map[string]int64 // domain → version; "" is ai.onnx
+	Operators  map[string]int   // how often each occurs, constants left out
+	Parameters int64            // elements of the floating-point weights
+}
+
+// File says what the model's file says of itself, before anything was folded
+// or joined.
+func (m *Model) File() FileInfo {
+	f := FileInfo{
+		IRVersion: m.file.IRVersion,
+		Producer:  strings.TrimSpace(m.file.Producer + " " + m.file.ProducerVersion),
+		Graph:     m.file.Name,
+		Opset:     maps.Clone(m.file.Opset),
+		Operators: map[string]int{},
+	}
+	for i := range m.file.Graph.Nodes {
+		f.Operators[m.file.Graph.Nodes[i].Op]++
+	}
+	for _, w := range m.file.Graph.Weights {
+		if ops.IsFloat32(w.DType) || w.DType == onnx.Double {
+			f.Parameters += int64(w.Elems())
+		}
+	}
+	return f
 }

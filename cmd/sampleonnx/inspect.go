@@ -27,6 +27,10 @@ Flags:
 // inspection is what inspect finds.
 type inspection struct {
 	Model      string            `json:"model"`
+	Producer   string            `json:"producer,omitempty"`
+	Opset      map[string]int64  `json:"opset"`      // domain → version; "" is ai.onnx
+	Parameters int64             `json:"parameters"` // elements of the weights
+	Operators  map[string]int    `json:"operators"`  // in the file
 	Inputs     []value           `json:"inputs"`
 	Outputs    []value           `json:"outputs"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
@@ -79,7 +83,9 @@ func inspect(args []string, std streams) error {
 		return err
 	}
 	defer m.Close()
-	i := inspection{Model: filepath.Base(f.Arg(0)), Inputs: values(m.Inputs()), Outputs: values(m.Outputs()), Metadata: m.Metadata()}
+	file := m.File()
+	i := inspection{Model: filepath.Base(f.Arg(0)), Producer: file.Producer, Opset: file.Opset, Parameters: file.Parameters, Operators: file.Operators,
+		Inputs: values(m.Inputs()), Outputs: values(m.Outputs()), Metadata: m.Metadata()}
 	c, err := resolveCard(m, f.Arg(0), asked{settings: settings})
 	i.Card = c.Lines()
 	if err == nil {
@@ -185,7 +191,7 @@ func countOps(nodes []onnxrun.NodeStats) []opCount {
 
 func (i inspection) print(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "%s\n\ninputs\n", i.Model)
+	fmt.Fprintf(tab, "%s: %s, %d parameters, %s\n\ninputs\n", i.Model, i.opsetText(), i.Parameters, cmp.Or(i.Producer, "producer unknown"))
 	for _, v := range i.Inputs {
 		fmt.Fprintf(tab, "  %s\t%s\t%s\n", v.Name, v.DType, v.Shape)
 	}
@@ -198,6 +204,10 @@ func (i inspection) print(w io.Writer) error {
 		for _, k := range slices.Sorted(maps.Keys(i.Metadata)) {
 			fmt.Fprintf(tab, "  %s\t%s\n", k, i.Metadata[k])
 		}
+	}
+	fmt.Fprintln(tab, "operators in the file")
+	for _, op := range byCount(i.Operators) {
+		fmt.Fprintf(tab, "  %s\t%d\n", op, i.Operators[op])
 	}
 	i.printPlan(tab)
 	fmt.Fprintln(tab, "\nmodel card")
@@ -219,6 +229,23 @@ func (i inspection) print(w io.Writer) error {
 	return tab.Flush()
 }
 
+// opsetText names the operator sets: opset 17, com.example 1.
+func (i inspection) opsetText() string {
+	var parts []string
+	for _, domain := range slices.Sorted(maps.Keys(i.Opset)) {
+		name := cmp.Or(domain, "opset")
+		parts = append(parts, fmt.Sprintf("%s %d", name, i.Opset[domain]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// byCount lists names, the most frequent first.
+func byCount(counts map[string]int) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+}
+
 func (i inspection) printPlan(w io.Writer) {
 	if i.Plan == nil {
 		fmt.Fprintf(w, "\ncost: %s\n", i.PlanError)
@@ -229,7 +256,7 @@ func (i inspection) printPlan(w io.Writer) {
 		shapes = append(shapes, fmt.Sprintf("%s %v", v.Name, i.Plan.Shapes[v.Name]))
 	}
 	fmt.Fprintf(w, "\ncost of a run with %s\n  %.4g GFLOP, %s of memory beside the weights\n", strings.Join(shapes, ", "), i.Plan.GFLOP, bytesText(i.Plan.MemoryBytes))
-	fmt.Fprintln(w, "operators, joined ones as one")
+	fmt.Fprintln(w, "operators as they run, joined ones as one")
 	for _, op := range i.Plan.Operators {
 		fmt.Fprintf(w, "  %s\t%d\t%.4g GFLOP\n", op.Op, op.Count, op.GFLOP)
 	}

@@ -1,0 +1,113 @@
+"""Records runs of k-diffusion's and diffusers' samplers on the exact score of
+models/mixture2.onnx (its law is models/mixture2.law.npz), with their noise.
+
+    pip install torch numpy scipy tqdm torchsde diffusers k-diffusion==0.1.1.post1
+    python record.py
+"""
+import importlib.util, json, os, sys, types
+import numpy as np, torch
+
+here = os.path.dirname(os.path.abspath(__file__))
+law = np.load(os.path.join(here, "../../models/mixture2.law.npz"))
+means, weights, tau = (torch.tensor(law[k], dtype=torch.float64) for k in ("means", "weights", "tau"))
+
+def denoised(x, a, s):
+    """E[x_0 | x] for x = a x_0 + s z, in float64, rounded to float32."""
+    y, rho = x.double() / a, s / a
+    v = tau ** 2 + rho ** 2
+    d = means - y[:, None, :]
+    p = torch.softmax(torch.log(weights) - (d ** 2).sum(-1) / (2 * v), 1)
+    m = (p[..., None] * means).sum(1)
+    return (y + (m - y) * (rho ** 2 / v)).float()
+
+class Recorder:
+    def __init__(self, n, seed):
+        self.g, self.n, self.draws = torch.Generator().manual_seed(seed), n, []
+    def __call__(self, *_, **__):
+        z = torch.randn(self.n, 2, generator=self.g)
+        self.draws.append(z.numpy().copy())
+        return z
+
+def save(name, meta, x0, x, rec):
+    noise = np.stack(rec.draws) if rec.draws else np.zeros((0, 12, 2), np.float32)
+    np.savez_compressed(os.path.join(here, name + ".npz"), meta=np.array(json.dumps(meta)), x_T=x0.numpy(), x_end=x.numpy(), noise=noise)
+    print(name, len(rec.draws), x.numpy().ravel()[:3])
+
+# --- k-diffusion, without the parts of it that need more than sampling.
+root = os.path.dirname(importlib.util.find_spec("k_diffusion").origin)
+pkg = types.ModuleType("k_diffusion"); pkg.__path__ = [root]; sys.modules["k_diffusion"] = pkg
+sys.modules["k_diffusion.utils"] = u = types.ModuleType("k_diffusion.utils"); pkg.utils = u
+u.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
+import k_diffusion.sampling as K
+
+n = 12
+real_like = torch.randn_like
+for steps in (15,):
+    sig = K.get_sigmas_karras(steps, 0.05, 8)
+    for name, f, kw in [
+        ("euler", K.sample_euler, {}), ("euler_churn", K.sample_euler, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
+        ("heun", K.sample_heun, {}), ("heun_churn", K.sample_heun, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
+        ("dpm_2", K.sample_dpm_2, {}), ("dpm_2_churn", K.sample_dpm_2, dict(s_churn=5.)), ("lms", K.sample_lms, {}),
+        ("euler_a", K.sample_euler_ancestral, {}), ("euler_a_half", K.sample_euler_ancestral, dict(eta=.5, s_noise=.9)),
+        ("dpm_2_a", K.sample_dpm_2_ancestral, {}), ("2s_a", K.sample_dpmpp_2s_ancestral, {}), ("2m", K.sample_dpmpp_2m, {}),
+        ("sde", K.sample_dpmpp_sde, {}), ("2m_sde", K.sample_dpmpp_2m_sde, {}), ("2m_sde_heun", K.sample_dpmpp_2m_sde, dict(solver_type="heun", eta=.7)),
+        ("3m_sde", K.sample_dpmpp_3m_sde, {})]:
+        rec = Recorder(n, 5)
+        x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
+        if "sde" in name:
+            kw = dict(kw, noise_sampler=rec)
+        torch.randn_like = rec
+        x = f(lambda x, s: denoised(x, 1., s.double()[:, None]), x0.clone(), sig, disable=True, **kw)
+        torch.randn_like = real_like
+        kw.pop("noise_sampler", None)
+        if name in ("euler", "heun", "dpm_2"):
+            rec.draws = []  # drawn and not used
+        save("k_" + name, dict(sampler=name, steps=steps, **kw), x0, x, rec)
+
+# --- diffusers
+import diffusers as D
+import diffusers.utils.torch_utils as TU
+def run(name, cls, meta, predict_vp=True, **kw):
+    s = cls(num_train_timesteps=1000, **kw)
+    s.set_timesteps(meta["steps"])
+    rec = Recorder(n, 5)
+    x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
+    if not predict_vp:
+        x = x0 = x0 * s.init_noise_sigma
+    mod = sys.modules[cls.__module__]
+    old, mod.randn_tensor = mod.randn_tensor if hasattr(mod, "randn_tensor") else None, rec
+    bar = s.alphas_cumprod.double()
+    for t in s.timesteps:
+        if predict_vp:
+            a, sd = bar[int(t)].sqrt(), (1 - bar[int(t)]).sqrt()
+            eps = ((x.double() - a * denoised(x, a, sd).double()) / sd).float()
+        else:
+            i = int(t); xs = s.scale_model_input(x, t)
+            a, sd = bar[i].sqrt(), (1 - bar[i]).sqrt()
+            eps = ((xs.double() - a * denoised(xs, a, sd).double()) / sd).float()
+        extra = dict(eta=meta["eta"]) if "eta" in meta else {}
+        x = s.step(eps, t, x, **extra).prev_sample
+    if old is not None:
+        mod.randn_tensor = old
+    save("d_" + name, dict(meta, timesteps=[int(t) for t in s.timesteps], betas=kw.get("beta_schedule", "linear"),
+         beta_start=kw.get("beta_start", 1e-4), beta_end=kw.get("beta_end", .02), spacing=kw.get("timestep_spacing", "linspace"),
+         offset=kw.get("steps_offset", 0), zero_snr=kw.get("rescale_betas_zero_snr", False), clip=1.0 if kw.get("clip_sample") else 0.0), x0, x, rec)
+
+B = dict(beta_schedule="scaled_linear", beta_start=.00085, beta_end=.012)
+run("ddim", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=0.), timestep_spacing="leading", clip_sample=False)
+run("ddim_eta", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=.6), timestep_spacing="leading", steps_offset=1, clip_sample=False, **B)
+run("ddim_clip", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=1.), timestep_spacing="leading", clip_sample=True)
+run("ddim_cosine", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=0.), timestep_spacing="leading", clip_sample=False, beta_schedule="squaredcos_cap_v2")
+run("ddpm", D.DDPMScheduler, dict(sampler="ddpm", steps=20), timestep_spacing="leading", clip_sample=False)
+run("ddpm_large", D.DDPMScheduler, dict(sampler="ddpm_large", steps=20), timestep_spacing="leading", clip_sample=False, variance_type="fixed_large")
+for order in (1, 2, 3):
+    for steps in (8, 20):
+        run(f"dpmpp_{order}_{steps}", D.DPMSolverMultistepScheduler, dict(sampler="dpmpp", order=order, steps=steps), solver_order=order, final_sigmas_type="zero")
+run("dpmpp_2_trailing", D.DPMSolverMultistepScheduler, dict(sampler="dpmpp", order=2, steps=20), solver_order=2, timestep_spacing="trailing", **B)
+run("dpmpp_2_leading", D.DPMSolverMultistepScheduler, dict(sampler="dpmpp", order=2, steps=20), solver_order=2, timestep_spacing="leading", steps_offset=1, **B)
+run("sde_dpmpp", D.DPMSolverMultistepScheduler, dict(sampler="2m_sde", order=2, steps=20), solver_order=2, algorithm_type="sde-dpmsolver++")
+for order in (1, 2, 3):
+    for bh in ("bh1", "bh2"):
+        run(f"unipc_{order}_{bh}", D.UniPCMultistepScheduler, dict(sampler="unipc", order=order, bh=bh, steps=12), solver_order=order, solver_type=bh, final_sigmas_type="sigma_min")
+run("heun", D.HeunDiscreteScheduler, dict(sampler="heun", steps=12), predict_vp=False, beta_start=1e-4, beta_end=.02)
+run("dpmsolver_3", D.DPMSolverSinglestepScheduler, dict(sampler="dpmsolver_3", steps=12), algorithm_type="dpmsolver", solver_order=3, final_sigmas_type="sigma_min")
