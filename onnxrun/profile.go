@@ -30,13 +30,13 @@ type NodeStats struct {
 func ISA() string { return plan.ISA() }
 
 // Plan compiles the model for inputs of these shapes and says what a run will
-// do; the data are not looked at.
+// do; of the data, only those that decide shapes are looked at.
 func (m *Model) Plan(inputs ...Tensor) (*Stats, error) {
-	_, types, err := m.bind(inputs)
+	bound, types, err := m.bind(inputs)
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.plan(types)
+	pl, err := m.planFor(types, bound)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.plan(types)
+	pl, err := m.planFor(types, bound)
 	if err != nil {
 		return nil, err
 	}

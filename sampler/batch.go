@@ -38,10 +38,12 @@ type Batch struct {
 	Draws int
 
 	score, z []float32
+	past     [pasts][]float32 // what a step has evaluated before, newest first
 	t        []float64
 	step     []float64 // step sizes, where every sample has its own
 	state    []float64 // an ODE's state
 	ode      dopri
+	path     brownian
 	drawn    [256]uint32
 	wide     *wide
 }
@@ -50,7 +52,7 @@ type Batch struct {
 type Progress struct {
 	Step, Steps int     // steps done, of how many; Steps is 0 where nobody knows
 	Done        float64 // the part of the run that is over, 0 to 1
-	Level       int     // annealed Langevin: index of the noise level
+	Level       int     // index of the noise level, where there is a ladder
 	T           float64 // time of the step
 	Sigma       float64 // noise level of the step
 }
@@ -169,7 +171,10 @@ func (b *Batch) draw(p Purpose) error {
 }
 
 // eval is s = score(x, t), every sample at the same time.
-func (b *Batch) eval(score Field, t float64) error {
+func (b *Batch) eval(score Field, t float64) error { return b.evalAt(score, atX, t) }
+
+// evalAt is the same for a state that is not the batch's own.
+func (b *Batch) evalAt(score Field, x slot, t float64) error {
 	for i := range b.t {
 		b.t[i] = t
 	}
@@ -177,9 +182,9 @@ func (b *Batch) eval(score Field, t float64) error {
 	b.Evals += len(b.t)
 	var err error
 	if w := b.wide; w != nil {
-		err = w.field(w.score, w.x, b.t)
+		err = w.field(w.score, w.array(x), b.t)
 	} else {
-		err = score(b.score, b.X, b.t)
+		err = score(b.score, b.array(x), b.t)
 	}
 	if err != nil {
 		return fmt.Errorf("sampler: score at t=%.6g: %w", t, err)

@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -58,6 +59,18 @@ func samplers() map[string]setup {
 		"annealed":         {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4}, schedules.Sigma{}, 4},
 		"annealed+denoise": {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4, Denoise: true}, schedules.Sigma{}, 4},
 	}
+	levels := schedules.Karras(4, 0.05, 7, 9)
+	for name, s := range ladderSamplers(append(levels, 0)) {
+		all[name] = setup{s, schedules.Sigma{}, 4}
+	}
+	for name, s := range ladderSamplers(schedules.Geometric(4, 0.05, 14)) {
+		all[name+", above 0"] = setup{s, schedules.Sigma{}, 4}
+	}
+	for _, denoise := range []bool{false, true} {
+		all[fmt.Sprint("consistent ", denoise)] = setup{Consistent{Sigmas: schedules.Geometric(4, 0.05, 20), Eps: 0.3 * 0.0025, Denoise: denoise}, schedules.Sigma{}, 4}
+	}
+	all["ddim clip"] = setup{DDIM{Sigmas: levels, Eta: 1, Clip: 0.5}, schedules.Sigma{}, 4}
+	all["ddpm clip"] = setup{DDPM{Sigmas: levels, Clip: 0.5}, schedules.Sigma{}, 4}
 	for name, sde := range map[string]schedules.SDE{"ve": ve, "vp": schedules.VP{}, "sub-vp": schedules.SubVP{}} {
 		for predictor, step := range predictors {
 			if _, ok := sde.(schedules.Chain); predictor == "ancestral" && !ok {

@@ -91,3 +91,90 @@ func convert(net Field, path schedules.Path, coeffs func(alpha, sigma float64) (
 		return nil
 	}
 }
+
+// FromFlow takes flow matching's velocity u = z − x_0 (Lipman et al. 2023) on the
+// path [schedules.Rectified]: score = −(x + (1−t) u)/t.
+func FromFlow(net Field) Field {
+	return convert(net, schedules.Rectified{}, func(alpha, sigma float64) (cx, cn float64) {
+		return -1 / sigma, -alpha / sigma
+	})
+}
+
+// Denoiser is the inverse of [FromDenoiser]: the denoised datum
+// x̂_0 = (x + σ² s)/α of a score (Tweedie's formula).
+func Denoiser(score Field, path schedules.Path) Field {
+	return convert(score, path, func(alpha, sigma float64) (cx, cn float64) {
+		return 1 / alpha, sigma * sigma / alpha
+	})
+}
+
+// The samplers on a ladder work in VE coordinates: the state is x_t/α and
+// time its noise level ρ = σ/α. InVE and FromPrecond make their scores.
+
+// InVE returns the score in VE coordinates of a score on another path:
+// α s(αx, t), t the time of the level ρ. With it every network runs in every
+// sampler:
+//
+//	score := InVE(FromNoise(net, vp), vp)
+func InVE(score Field, path schedules.Timed) Field {
+	return inOut(score, func(rho float64) (skip, out, in, label float64) {
+		t := path.Time(rho)
+		alpha, _ := path.Marginal(t)
+		return 0, alpha, alpha, t
+	})
+}
+
+// FromPrecond returns the score in VE coordinates of a raw network F with its
+// preconditioning (Karras et al. 2022, equation 7): with
+// D = c_skip x + c_out F(c_in x, c_noise), the score is (D−x)/σ².
+func FromPrecond(net Field, p schedules.Precond) Field {
+	return inOut(net, func(sigma float64) (skip, out, in, label float64) {
+		skip, out, in, label = p(sigma)
+		v := sigma * sigma
+		return (skip - 1) / v, out / v, in, label
+	})
+}
+
+// inOut is skip·x + out·net(in·x, label).
+func inOut(net Field, coeffs func(sigma float64) (skip, out, in, label float64)) Field {
+	type scratch struct {
+		x         []float32
+		t         []float64
+		skip, out []float64
+	}
+	var pool sync.Pool
+	return func(dst, x []float32, t []float64) error {
+		if len(t) == 0 {
+			return net(dst, x, t)
+		}
+		s, _ := pool.Get().(*scratch)
+		if s == nil {
+			s = new(scratch)
+		}
+		defer pool.Put(s)
+		n, dim := len(t), len(x)/len(t)
+		s.x, s.t, s.skip, s.out = grow(s.x, len(x)), grow(s.t, n), grow(s.skip, n), grow(s.out, n)
+		in := 1.0
+		for i, v := range t {
+			if i > 0 && v == t[i-1] {
+				s.skip[i], s.out[i], s.t[i] = s.skip[i-1], s.out[i-1], s.t[i-1]
+			} else {
+				s.skip[i], s.out[i], in, s.t[i] = coeffs(v)
+			}
+			scale(s.x[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim], in)
+		}
+		if err := net(dst, s.x, s.t); err != nil {
+			return err
+		}
+		for i := range t {
+			d, x := dst[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim]
+			rows := [2]row[float32]{{s.out[i], d}, {s.skip[i], x}}
+			if s.skip[i] == 0 {
+				combine(d, nil, rows[:1])
+			} else {
+				combine(d, nil, rows[:])
+			}
+		}
+		return nil
+	}
+}

@@ -129,17 +129,21 @@ func TestRecordedRuns(t *testing.T) {
 
 func compareRMS(t *testing.T, when string, got, want []float32, limit float64) {
 	t.Helper()
-	var diff, size float64
-	for i, w := range want {
-		diff += math.Pow(float64(got[i])-float64(w), 2)
-		size += float64(w) * float64(w)
-	}
-	rms := math.Sqrt(diff / size)
+	rms := relativeRMS(got, want)
 	if !(rms <= limit) {
 		t.Errorf("%s: relative RMS %.3g, limit %g", when, rms, limit)
 	} else if when == "at the end" {
 		t.Logf("relative RMS %.2g", rms)
 	}
+}
+
+func relativeRMS(got, want []float32) float64 {
+	var diff, size float64
+	for i, w := range want {
+		diff += math.Pow(float64(got[i])-float64(w), 2)
+		size += float64(w) * float64(w)
+	}
+	return math.Sqrt(diff / size)
 }
 
 // exactScore is the score of a model with a known law, as a function of σ; it

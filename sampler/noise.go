@@ -27,4 +27,6 @@ const (
 	PurposeInit      Purpose = 0 // the starting state
 	PurposePredictor Purpose = 1 // a step in time
 	PurposeCorrector Purpose = 2 // a Langevin step
+	PurposeChurn     Purpose = 3 // noise added before a step (Karras et al. 2022)
+	PurposeBrownian  Purpose = 4 // the nodes of a Brownian path
 )

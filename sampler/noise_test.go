@@ -19,8 +19,19 @@ func TestPhiloxKnownAnswers(t *testing.T) {
 		{[4]uint32{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822,
 			[4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
 	} {
-		if got := philox(c.ctr, c.key); got != c.want {
+		var w words
+		keys := Philox(c.key).keys()
+		w.fill(2, c.ctr, &keys)
+		if got := [4]uint32(w[:4]); got != c.want {
 			t.Errorf("philox(%x, %x) = %x, want %x", c.ctr, c.key, got, c.want)
+		}
+		// The second block is the next counter's.
+		next, second := c.ctr, w[4:8]
+		next[0]++
+		var v words
+		v.fill(1, next, &keys)
+		if [4]uint32(v[:4]) != [4]uint32(second) {
+			t.Errorf("two blocks at once are not two blocks")
 		}
 	}
 }
@@ -293,6 +304,14 @@ func BenchmarkNormal(b *testing.B) {
 	z := make([]float32, 3072)
 	for i := range b.N {
 		Philox(1).Normal(z, Draw{Index: uint32(i), Dim: len(z)})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(z)), "ns/value")
+}
+
+func BenchmarkUniform(b *testing.B) {
+	z := make([]float32, 3072)
+	for i := range b.N {
+		Philox(1).Uniform(z, Draw{Index: uint32(i), Dim: len(z)})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(z)), "ns/value")
 }

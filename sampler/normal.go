@@ -16,14 +16,25 @@ import (
 // bits are the same on every machine. The polynomials are those of FreeBSD's
 // msun (e_log.c, k_sin.c, k_cos.c; Copyright 1993 Sun Microsystems, Inc.,
 // freely granted).
+//
+// Both functions are without branches, which random bits would mispredict
+// half of the time.
 func boxMuller(dst []float32, w *words) {
-	for i := 0; i < len(dst); i += 2 {
+	// Whole pairs first, with lengths that the compiler can see.
+	var z [len(w)]float32
+	if len(dst) == len(z) {
+		pairs((*[len(z)]float32)(dst), w)
+		return
+	}
+	pairs(&z, w)
+	copy(dst, z[:])
+}
+
+func pairs(z *[4 * chunk]float32, w *words) {
+	for i := 0; i < len(z); i += 2 {
 		r := math.Sqrt(-2 * logUnit(w[i]))
 		sin, cos := sincosTurn(w[i+1])
-		dst[i] = float32(r * cos)
-		if i+1 < len(dst) {
-			dst[i+1] = float32(r * sin)
-		}
+		z[i], z[i+1] = float32(r*cos), float32(r*sin)
 	}
 }
 
@@ -43,12 +54,11 @@ func logUnit(w uint32) float64 {
 	// 2w+1 = m·2ⁿ with m in [½,1), then m in [√½,√2).
 	odd := 2*uint64(w) + 1
 	n := bits.Len64(odd)
-	m := math.Float64frombits((odd<<(53-n))&(1<<52-1) | 1022<<52)
-	k := n - 33
-	if m < math.Sqrt2/2 {
-		m, k = 2*m, k-1
-	}
-	f, kf := m-1, float64(k)
+	const root = 0x3FE6A09E667F3BCD // √½, rounded up
+	m := (odd<<(53-n&63))&(1<<52-1) | 1022<<52
+	less := (m - root) >> 63
+	f := math.Float64frombits(m+less<<52) - 1
+	kf := float64(n - 33 - int(less))
 	s := f / (2 + f)
 	s2 := float64(s * s)
 	s4 := float64(s2 * s2)
@@ -100,13 +110,11 @@ func sincosTurn(w uint32) (sin, cos float64) {
 	one := 1 - half
 	c := one + (((1 - one) - half) + float64(z*float64(z*p)))
 
-	switch quarter {
-	case 1:
-		return c, -s
-	case 2:
-		return -s, -c
-	case 3:
-		return -c, s
-	}
-	return s, c
+	// Swapped in the odd quarters; sine is negative in the third and fourth,
+	// cosine in the second and third.
+	sb, cb := math.Float64bits(s), math.Float64bits(c)
+	swap := (sb ^ cb) & -uint64(quarter&1)
+	sb ^= swap ^ uint64(quarter>>1)<<63
+	cb ^= swap ^ uint64((quarter+1)>>1&1)<<63
+	return math.Float64frombits(sb), math.Float64frombits(cb)
 }

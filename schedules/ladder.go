@@ -40,6 +40,24 @@ func Geometric(first, last float64, n int) []float64 {
 	return v
 }
 
+// PolyExponential returns n levels from sigmaMax to sigmaMin with
+// ln σ = ln σ_min + u^p ln(σ_max/σ_min), u even from 1 to 0 (k-diffusion's
+// polyexponential; with p = 1 it is [Geometric], its exponential).
+func PolyExponential(sigmaMax, sigmaMin, p float64, n int) []float64 {
+	v := Linear(1, 0, n)
+	ratio := log(sigmaMax / sigmaMin)
+	for i, u := range v {
+		v[i] = sigmaMin * exp(float64(exp(p*log(u))*ratio))
+	}
+	if n > 0 {
+		v[0] = sigmaMax
+	}
+	if n > 1 {
+		v[n-1] = sigmaMin
+	}
+	return v
+}
+
 // Karras returns n levels from sigmaMax to sigmaMin, evenly spaced in
 // σ^{1/ρ} (Karras et al. 2022, equation 5; there ρ = 7). The paper's final
 // level 0 is not in it: a sampler that ends at zero noise adds it.

@@ -83,3 +83,10 @@ func log(x float64) float64 {
 	half := float64(0.5 * f * f)
 	return float64(k*ln2Hi) - ((half - (float64(s*(half+r)) + float64(k*ln2Lo))) - f)
 }
+
+// Exp, Log and Expm1 are e^x, ln x and e^x−1 with the same bits on every
+// machine, for the coefficients of samplers. They are within an ulp of package
+// math's.
+func Exp(x float64) float64   { return exp(x) }
+func Log(x float64) float64   { return log(x) }
+func Expm1(x float64) float64 { return expm1(x) }

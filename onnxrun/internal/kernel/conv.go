@@ -27,7 +27,7 @@ const (
 //						}
 //					}
 //				}
-//				D[o][y][x] = act(s + add[o][y][x])
+//				D[o][y][x] = act((s + add[o][y][x])·Scale)
 //			}
 //		}
 //	}
@@ -54,6 +54,8 @@ type Conv struct {
 	// The same for add.
 	AddCol, AddRow, AddPlane int
 
+	Scale float32 // of the sum before act; 0 means 1
+
 	off   []int32 // start of each segment of k in the source
 	kseg  int     // steps of k in a segment
 	chunk int     // segments in one pass over the output
@@ -74,6 +76,9 @@ func (c *Conv) Init() {
 	one(&c.DilW)
 	one(&c.DstCol)
 	one(&c.AddCol)
+	if c.Scale == 0 {
+		c.Scale = 1
+	}
 	if c.DstRow == 0 {
 		c.DstRow = c.OW * c.DstCol
 	}
@@ -242,7 +247,7 @@ func (c *Conv) Run(dst, src, packed, bias, add []float32, group0, group1, y0, y1
 					}
 				}
 				last := s1 == len(c.off)
-				if last && act == ActRelu {
+				if last && act == ActRelu && c.Scale == 1 {
 					t.relu = 1
 				}
 				for y := ya; y < yb; y++ {
@@ -259,7 +264,12 @@ func (c *Conv) Run(dst, src, packed, bias, add []float32, group0, group1, y0, y1
 						t.run(rows, cols)
 						x += rows
 					}
-					if last && act > ActRelu {
+					if last && c.Scale != 1 {
+						for v := 0; v < cols; v += Block {
+							scalePixels(dst[at+v*c.DstPlane:], c.OW, c.DstCol, c.Scale)
+						}
+					}
+					if last && act > ActNone && t.relu == 0 {
 						for v := 0; v < cols; v += Block {
 							act.pixels(dst[at+v*c.DstPlane:], c.OW, c.DstCol)
 						}
@@ -277,15 +287,28 @@ const convPixels = 1024
 // pixels applies a to n pixels, step pixels apart.
 func (a Act) pixels(x []float32, n, step int) {
 	if step == 1 {
-		a.apply(x[:n*Block])
+		a.Apply(x[:n*Block])
 		return
 	}
 	for i := 0; i < n; i++ {
-		a.apply(x[i*step*Block:][:Block])
+		a.Apply(x[i*step*Block:][:Block])
 	}
 }
 
-func (a Act) apply(x []float32) {
+// scalePixels multiplies n pixels, step pixels apart, by s.
+func scalePixels(x []float32, n, step int, s float32) {
+	if step == 1 {
+		MulScalar(x[:n*Block], x, s)
+		return
+	}
+	for i := 0; i < n; i++ {
+		p := x[i*step*Block:][:Block]
+		MulScalar(p, p, s)
+	}
+}
+
+// Apply replaces every element of x by a of it.
+func (a Act) Apply(x []float32) {
 	switch a {
 	case ActRelu:
 		Relu(x, x)

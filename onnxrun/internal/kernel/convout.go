@@ -131,7 +131,7 @@ func (c *ConvOut) Run(dst, src, packed, bias []float32, y0, y1 int, act Act) {
 				}
 			}
 			if act != ActNone {
-				act.apply(out)
+				act.Apply(out)
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func ScaleShiftLanes(dst, src []float32, scale, shift *[Block]float32, act Act) 
 	}
 	if scaleShiftLanesSIMD(dst, src, scale, shift, n, act == ActSiLU) {
 		if act != ActSiLU {
-			act.apply(dst)
+			act.Apply(dst)
 		}
 		return
 	}
@@ -64,7 +64,7 @@ func ScaleShiftLanes(dst, src []float32, scale, shift *[Block]float32, act Act) 
 			d[l] = float32(v*scale[l]) + shift[l]
 		}
 	}
-	act.apply(dst)
+	act.Apply(dst)
 }
 
 func pixels(x []float32) int {

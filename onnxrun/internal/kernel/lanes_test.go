@@ -47,7 +47,7 @@ func TestLanes(t *testing.T) {
 			}
 			for a := ActNone; a <= ActGelu; a++ {
 				w := append([]float32(nil), want...)
-				a.apply(w)
+				a.Apply(w)
 				whole, dst := guarded(len(x))
 				ScaleShiftLanes(dst, x, &scale, &shift, a)
 				checkGuard(t, whole)

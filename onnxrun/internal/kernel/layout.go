@@ -14,10 +14,15 @@ func Blocks(c int) int { return (c + Block - 1) / Block }
 // Aligned returns n zeros that start on a 64-byte boundary, as whole vectors
 // like it. No kernel requires it.
 func Aligned(n int) []float32 {
-	const vector = 64
 	x := make([]float32, n+vector/4-1)
-	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(x))) % vector / 4
-	return x[skip:][:n:n]
+	return x[misaligned(x):][:n:n]
+}
+
+const vector = 64
+
+// misaligned returns how many elements of x lie before a 64-byte boundary.
+func misaligned(x []float32) int {
+	return int(-uintptr(unsafe.Pointer(unsafe.SliceData(x))) % vector / 4)
 }
 
 // ToBlocked copies channels of a plane of hw pixels into the blocked layout,

@@ -178,6 +178,30 @@ func saturateUint64(x float64) uint64 {
 	return uint64(int64(x))
 }
 
+// floatTo is a cast of x to any type of number, except 16-bit floats.
+func floatTo[T number](x float64) T {
+	var z T
+	switch any(z).(type) {
+	case float32, float64:
+		return T(x)
+	case int8:
+		return T(saturate(x, math.MinInt8, math.MaxInt8))
+	case int16:
+		return T(saturate(x, math.MinInt16, math.MaxInt16))
+	case int32:
+		return T(saturate(x, math.MinInt32, math.MaxInt32))
+	case int64:
+		return T(saturate(x, math.MinInt64, math.MaxInt64))
+	case uint8:
+		return T(saturate(x, 0, math.MaxUint8))
+	case uint16:
+		return T(saturate(x, 0, math.MaxUint16))
+	case uint32:
+		return T(saturate(x, 0, math.MaxUint32))
+	}
+	return T(saturateUint64(x))
+}
+
 // toFloat16 and toBFloat16 round to the 16-bit type, held in a float32.
 func toFloat16(x float64) float32 {
 	return onnx.Float16ToFloat32(onnx.Float32ToFloat16(roundToOdd(x)))

@@ -11,13 +11,15 @@ import (
 // be mostly padding: the direct convolution then reads a plain one.
 const fewChannels = 8
 
-// lowerConv is Conv over any number of spatial axes. There are five ways to do
-// it, and which is taken depends on the weights' shape and the input's layout
-// alone, never on the batch:
+// lowerConv is Conv over any number of spatial axes, and the fused Conv, which
+// has an addend, a factor and an activation besides. There are six ways to do
+// it, and which is taken depends on the shapes of the weights and of one image
+// and on the input's layout alone, never on the batch:
 //
 //   - direct: one or two spatial axes, one group, constant weights. It gives a
 //     blocked output, from a blocked input or from a plain one; or a plain
 //     output, where that has so few channels that blocks are waste;
+//   - winograd: 3×3, stride 1, otherwise as direct, where it is cheaper;
 //   - gemm: gather the windows into a matrix and multiply. Everything in float32;
 //   - pointwise: windows of one element are such a matrix as they lie;
 //   - depthwise: groups of one input channel, which a matrix product would
@@ -29,7 +31,7 @@ func lowerConv(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	x := c.In[0].Type
-	out := Type{DType: x.DType, Shape: append([]int{x.Shape[0], v.oc}, v.w.out...)}
+	out := v.outType()
 	k := &Kernel{
 		Out:   []Type{out},
 		FLOPs: 2 * float64(out.Elems()) * float64(v.ic/v.groups) * float64(v.w.taps()),
@@ -40,11 +42,18 @@ func lowerConv(c *Call) (*Kernel, error) {
 	switch {
 	case !IsFloat32(x.DType):
 		v.bindLoops(k)
-	case v.direct() && v.fewOutputs():
-		v.bindFewOutputs(k, c)
+	case out.Layout == Blocked:
+		if v.post.add {
+			k.InPlace = []int{3}
+		}
+		if m := v.algorithm(c.Exact); m > 0 {
+			v.bindWinograd(k, c, m)
+		} else {
+			v.bindDirect(k, c)
+		}
+		return k, nil
 	case v.direct():
-		k.Out[0].Layout = Blocked
-		v.bindDirect(k, c)
+		v.bindFewOutputs(k, c)
 	case v.depthwise():
 		v.bindDepthwise(k)
 	case v.pointwise():
@@ -52,20 +61,40 @@ func lowerConv(c *Call) (*Kernel, error) {
 	default:
 		v.bindGather(k, func(w *Tensor, _ []byte) ([]float32, []Task) { return Data[float32](w), nil })
 	}
+	v.post.after(k)
 	return k, nil
+}
+
+// outType is the type of the output.
+func (v *conv) outType() Type {
+	out := Type{DType: v.x.DType, Shape: append([]int{v.n, v.oc}, v.w.out...)}
+	if IsFloat32(v.x.DType) && v.direct() && !v.fewOutputs() {
+		out.Layout = Blocked
+	}
+	return out
 }
 
 // convLayouts asks for a blocked input where the convolution is direct, unless
 // the channels are so few that blocks are waste, or the input is plain and has
-// to be copied into a padded frame anyway, which reorders it on the way.
+// to be copied into a padded frame anyway, which reorders it on the way. What a
+// fused convolution adds has the output's layout.
 func convLayouts(c *Call) []Layout {
 	l := make([]Layout, len(c.In))
 	v, err := newConv(c)
-	if err != nil || !IsFloat32(c.In[0].DType) || v.groups != 1 || v.ic < fewChannels {
+	if err != nil || !IsFloat32(v.x.DType) {
 		return l
 	}
-	if v.directShape() && (c.In[0].Layout == Blocked || !v.pointwise() && !v.padded()) {
-		l[0] = Blocked
+	asked := v.x.Layout
+	v.x.Layout = Plain
+	if v.directShape() && v.ic >= fewChannels {
+		v.x.Layout = Blocked
+		if asked != Blocked && (v.pointwise() || v.padded()) && v.algorithm(c.Exact) == 0 {
+			v.x.Layout = Plain
+		}
+	}
+	l[0] = v.x.Layout
+	if len(l) > 3 {
+		l[3] = v.outType().Layout
 	}
 	return l
 }
@@ -77,6 +106,7 @@ type conv struct {
 	groups         int
 	w              *window
 	constant, bias bool
+	post           convPost
 }
 
 func newConv(c *Call) (*conv, error) {
@@ -110,6 +140,9 @@ func newConv(c *Call) (*conv, error) {
 		return nil, err
 	}
 	if err := v.w.check(c, v.n, (v.ic+Block-1)&^(Block-1), (v.oc+Block-1)&^(Block-1)); err != nil {
+		return nil, err
+	}
+	if v.post, err = newConvPost(c); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -239,6 +272,7 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 	g.StrideH, g.StrideW = plane(v.w.stride, 1)
 	g.DilH, g.DilW = plane(v.w.dilation, 1)
 	g.OH, g.OW = plane(v.w.out, 1)
+	g.Scale = v.post.scale
 	k.Algo = "direct"
 	weights, packs := c.In[1].Const, c.Packs
 	how := "direct"
@@ -257,7 +291,7 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 		g := *g
 		g.Init()
 		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
-		bias := v.biasOf(m)
+		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
 		groups := g.Groups()
 		rowNanos := 2 * float64(v.ic*g.KH*g.KW*kernel.PanelCols*g.OW) / 80
@@ -270,8 +304,12 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 			lo, hi := bounds(part, step, groups*v.n*pieces)
 			for i := lo; i < hi; i++ {
 				group, n, y := i/(v.n*pieces), i/pieces%v.n, i%pieces*rows
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, nil,
-					group, group+1, y, min(g.OH, y+rows), kernel.ActNone)
+				var plus []float32
+				if add != nil {
+					plus = add[n*outLen:][:outLen]
+				}
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus,
+					group, group+1, y, min(g.OH, y+rows), v.post.act)
 			}
 		}})
 	}

@@ -20,6 +20,7 @@ type Call struct {
 	Node  *onnx.Node
 	In    []Arg
 	Packs *Packs
+	Exact bool // no algorithm that gives up exactness for speed
 }
 
 // Kernel is the answer: the outputs' types and how to compute them. Making one
@@ -106,6 +107,9 @@ func Lower(c *Call) (*Kernel, error) {
 			return nil, c.Unsupported("input %d has rank %d, want at most %d", i, n, maxRank)
 		}
 	}
+	if c, err = c.modern(); err != nil {
+		return nil, err
+	}
 	k, err := row.lower(c)
 	if err != nil {
 		return nil, err
@@ -129,7 +133,9 @@ func Check(n *onnx.Node) error {
 // the ones they have now.
 func Layouts(c *Call) []Layout {
 	if row, err := find(c.Node); err == nil && row.layouts != nil {
-		return row.layouts(c)
+		if m, err := c.modern(); err == nil {
+			return row.layouts(m)
+		}
 	}
 	return make([]Layout, len(c.In))
 }
@@ -236,29 +242,42 @@ type packKey struct {
 }
 
 type pack struct {
-	once sync.Once
-	data []float32
+	once   sync.Once
+	data   []float32
+	tensor *Tensor
 }
 
 // Get returns the n floats that fill makes of t; the same t and how give the
 // same memory. A nil Packs packs anew.
 func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []float32 {
-	e := &pack{}
-	if p != nil {
-		p.mu.Lock()
-		if p.m == nil {
-			p.m = map[packKey]*pack{}
-		}
-		if old, ok := p.m[packKey{t, how}]; ok {
-			e = old
-		} else {
-			p.m[packKey{t, how}] = e
-		}
-		p.mu.Unlock()
-	}
+	e := p.entry(t, how)
 	e.once.Do(func() {
 		e.data = Floats(AlignedBytes(4*n), n)
 		fill(e.data)
 	})
 	return e.data
+}
+
+// derived is a tensor that fill makes of t: what a derivative needs of a weight.
+func (p *Packs) derived(t *Tensor, how string, fill func() *Tensor) *Tensor {
+	e := p.entry(t, how)
+	e.once.Do(func() { e.tensor = fill() })
+	return e.tensor
+}
+
+func (p *Packs) entry(t *Tensor, how string) *pack {
+	if p == nil {
+		return &pack{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil {
+		p.m = map[packKey]*pack{}
+	}
+	e := p.m[packKey{t, how}]
+	if e == nil {
+		e = &pack{}
+		p.m[packKey{t, how}] = e
+	}
+	return e
 }

@@ -7,9 +7,53 @@ import (
 	"sampleonnx/onnxrun/internal/onnx"
 )
 
-// lowerPad: the amounts are an attribute before opset 11, an input since; the
-// axes they belong to can be named since 18; mode wrap exists since 19.
+// lowerPad fills with an attribute before opset 11, with an input since.
 func lowerPad(c *Call) (*Kernel, error) {
+	m, err := padMap(c)
+	if err != nil {
+		return nil, err
+	}
+	x, filled := c.In[0].Type, false
+	for _, at := range m.at {
+		filled = filled || slices.Contains(at, -1)
+	}
+	value := New(Type{DType: x.DType}) // zero
+	switch {
+	case c.Version() < 11:
+		v := c.Float("value", 0)
+		switch {
+		case IsFloat32(x.DType):
+			Data[float32](value)[0] = v
+		case x.DType == onnx.Double:
+			Data[float64](value)[0] = float64(v)
+		case v != 0:
+			return nil, c.Unsupported("padding %v with %v", x.DType, v)
+		}
+	case c.Has(2):
+		if c.In[2].DType != x.DType || c.In[2].Elems() != 1 {
+			return nil, c.Invalid("the fill value is %v, want one %v", c.In[2].Type, x.DType)
+		}
+		value = nil // known when bound
+	}
+	return &Kernel{
+		Out: []Type{{DType: x.DType, Shape: m.out}},
+		Bind: func(mem Memory) []Task {
+			fill := value
+			if fill == nil {
+				fill = mem.In[2]
+			}
+			if !filled {
+				fill = nil
+			}
+			return m.tasks(x.DType, mem.In[0], mem.Out[0], fill)
+		},
+	}, nil
+}
+
+// padMap is where the elements of a padded tensor come from. The amounts are an
+// attribute before opset 11, an input since; the axes they belong to can be
+// named since 18; mode wrap exists since 19.
+func padMap(c *Call) (*axisMap, error) {
 	x := c.In[0].Type
 	rank := len(x.Shape)
 
@@ -62,7 +106,6 @@ func lowerPad(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	m := &axisMap{in: x.Shape, out: out.Shape, at: make([][]int, rank)}
-	filled := false
 	for i, a := range axes {
 		begin, end := pads[i], pads[len(axes)+i]
 		if begin == 0 && end == 0 {
@@ -73,41 +116,8 @@ func lowerPad(c *Call) (*Kernel, error) {
 			return nil, err
 		}
 		m.at[a] = at
-		for _, s := range at {
-			filled = filled || s < 0
-		}
 	}
-	value := New(Type{DType: x.DType}) // zero
-	switch {
-	case c.Version() < 11:
-		v := c.Float("value", 0)
-		switch {
-		case IsFloat32(x.DType):
-			Data[float32](value)[0] = v
-		case x.DType == onnx.Double:
-			Data[float64](value)[0] = float64(v)
-		case v != 0:
-			return nil, c.Unsupported("padding %v with %v", x.DType, v)
-		}
-	case c.Has(2):
-		if c.In[2].DType != x.DType || c.In[2].Elems() != 1 {
-			return nil, c.Invalid("the fill value is %v, want one %v", c.In[2].Type, x.DType)
-		}
-		value = nil // known when bound
-	}
-	return &Kernel{
-		Out: []Type{out},
-		Bind: func(mem Memory) []Task {
-			fill := value
-			if fill == nil {
-				fill = mem.In[2]
-			}
-			if !filled {
-				fill = nil
-			}
-			return m.tasks(x.DType, mem.In[0], mem.Out[0], fill)
-		},
-	}, nil
+	return m, nil
 }
 
 // padAxis is where each coordinate of a padded axis comes from, −1 for the fill

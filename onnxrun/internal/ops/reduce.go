@@ -79,7 +79,7 @@ func floatReduction[T float](op string) reduction[T, float64] {
 	}
 	var r reduction[T, float64]
 	switch op {
-	case "ReduceSum", "ReduceMean":
+	case "ReduceSum", "ReduceMean", "ReduceLogSum":
 		r = each(func(acc, v float64) float64 { return acc + v })
 		r.cols = func(acc []float64, x []T) { // hot: nothing is called
 			for i, v := range x[:len(acc)] {
@@ -103,17 +103,57 @@ func floatReduction[T float](op string) reduction[T, float64] {
 	switch op {
 	case "ReduceMean":
 		r.fin = func(acc float64, n int) T { return T(acc / float64(n)) }
+	case "ReduceLogSum":
+		r.fin = func(acc float64, n int) T { return T(math.Log(acc)) }
 	case "ReduceL2":
 		r.fin = func(acc float64, n int) T { return T(math.Sqrt(acc)) }
 	}
 	return r
 }
 
+// logSumExp is ∑ exp(x), as ∑ exp(x - most)·exp(most).
+type logSumExp struct{ most, sum float64 }
+
+func (a logSumExp) add(x float64) logSumExp {
+	switch {
+	case x > a.most:
+		return logSumExp{x, float64(a.sum*math.Exp(a.most-x)) + 1}
+	case x == a.most && math.IsInf(x, 0): // no difference of infinities
+		a.sum++
+	default:
+		a.sum += math.Exp(x - a.most)
+	}
+	return a
+}
+
+func logSumExpReduction[T number]() reduction[T, logSumExp] {
+	return reduction[T, logSumExp]{
+		init: logSumExp{most: math.Inf(-1)},
+		row: func(acc logSumExp, x []T) logSumExp {
+			for _, v := range x {
+				acc = acc.add(float64(v))
+			}
+			return acc
+		},
+		cols: func(acc []logSumExp, x []T) {
+			for i, v := range x[:len(acc)] {
+				acc[i] = acc[i].add(float64(v))
+			}
+		},
+		fin: func(acc logSumExp, n int) T {
+			if acc.most == math.Inf(-1) {
+				acc.sum = 1 // all were -∞, or there was nothing
+			}
+			return floatTo[T](acc.most + math.Log(acc.sum))
+		},
+	}
+}
+
 // float32Reduction uses the kernels for numbers side by side.
 func float32Reduction(op string) reduction[float32, float64] {
 	r := floatReduction[float32](op)
 	switch op {
-	case "ReduceSum", "ReduceMean":
+	case "ReduceSum", "ReduceMean", "ReduceLogSum":
 		r.row = func(acc float64, x []float32) float64 { return acc + kernel.Sum(x) }
 	case "ReduceL2", "ReduceSumSquare":
 		r.row = func(acc float64, x []float32) float64 { return acc + kernel.SumSquares(x, 0) }
@@ -131,6 +171,9 @@ func integerReduction[T integer, A int64 | uint64](op string, lo, hi T) reductio
 	switch op {
 	case "ReduceSum":
 		f = func(acc, v A) A { return acc + v }
+	case "ReduceLogSum":
+		f = func(acc, v A) A { return acc + v }
+		r.fin = func(acc A, n int) T { return floatTo[T](math.Log(float64(acc))) }
 	case "ReduceMean":
 		f = func(acc, v A) A { return acc + v }
 		r.fin = func(acc A, n int) T { return T(acc / max(A(n), 1)) }
@@ -200,6 +243,9 @@ func lowerReduce(c *Call) (*Kernel, error) {
 		reduced = append(reduced, false) // the lanes
 	}
 	l := newReduceLoop(in.Physical(), reduced)
+	if op == "ReduceLogSumExp" {
+		return logSumExpKernel(in, out, l), nil
+	}
 	switch in.DType {
 	case onnx.Double:
 		return reduceKernel(in, out, l, floatReduction[float64](op)), nil
@@ -223,6 +269,30 @@ func lowerReduce(c *Call) (*Kernel, error) {
 		return reduceKernel(in, out, l, integerReduction[uint8, uint64](op, 0, 1)), nil
 	}
 	return reduceKernel(in, out, l, float32Reduction(op)), nil
+}
+
+func logSumExpKernel(in, out Type, l *reduceLoop) *Kernel {
+	switch in.DType {
+	case onnx.Double:
+		return reduceKernel(in, out, l, logSumExpReduction[float64]())
+	case onnx.Int8:
+		return reduceKernel(in, out, l, logSumExpReduction[int8]())
+	case onnx.Int16:
+		return reduceKernel(in, out, l, logSumExpReduction[int16]())
+	case onnx.Int32:
+		return reduceKernel(in, out, l, logSumExpReduction[int32]())
+	case onnx.Int64:
+		return reduceKernel(in, out, l, logSumExpReduction[int64]())
+	case onnx.Uint8:
+		return reduceKernel(in, out, l, logSumExpReduction[uint8]())
+	case onnx.Uint16:
+		return reduceKernel(in, out, l, logSumExpReduction[uint16]())
+	case onnx.Uint32:
+		return reduceKernel(in, out, l, logSumExpReduction[uint32]())
+	case onnx.Uint64:
+		return reduceKernel(in, out, l, logSumExpReduction[uint64]())
+	}
+	return reduceKernel(in, out, l, logSumExpReduction[float32]())
 }
 
 // A reduceLoop is the order of a reduction: for each output, walk the reduced

@@ -30,8 +30,15 @@ type unary struct {
 // The functions, by operator; those with attributes read them from the call.
 var unaries = map[string]func(c *Call) unary{
 	"Abs":        func(*Call) unary { return unary{kernel.Abs, math.Abs, isInteger} },
+	"Acos":       func(*Call) unary { return unary{nil, math.Acos, nil} },
+	"Acosh":      func(*Call) unary { return unary{nil, math.Acosh, nil} },
+	"Asin":       func(*Call) unary { return unary{nil, math.Asin, nil} },
+	"Asinh":      func(*Call) unary { return unary{nil, math.Asinh, nil} },
+	"Atan":       func(*Call) unary { return unary{nil, math.Atan, nil} },
+	"Atanh":      func(*Call) unary { return unary{nil, math.Atanh, nil} },
 	"Ceil":       func(*Call) unary { return unary{nil, math.Ceil, nil} },
 	"Cos":        func(*Call) unary { return unary{kernel.Cos, math.Cos, nil} },
+	"Cosh":       func(*Call) unary { return unary{nil, math.Cosh, nil} },
 	"Erf":        func(*Call) unary { return unary{kernel.Erf, math.Erf, nil} },
 	"Exp":        func(*Call) unary { return unary{kernel.Exp, math.Exp, nil} },
 	"Floor":      func(*Call) unary { return unary{nil, math.Floor, nil} },
@@ -46,9 +53,11 @@ var unaries = map[string]func(c *Call) unary{
 	"Sign":       func(*Call) unary { return unary{nil, sign, isInteger} },
 	"SiLU":       func(*Call) unary { return unary{kernel.SiLU, silu, nil} },
 	"Sin":        func(*Call) unary { return unary{kernel.Sin, math.Sin, nil} },
+	"Sinh":       func(*Call) unary { return unary{nil, math.Sinh, nil} },
 	"Softplus":   func(*Call) unary { return unary{kernel.Softplus, softplus, nil} },
 	"Softsign":   func(*Call) unary { return unary{nil, softsign, nil} },
 	"Sqrt":       func(*Call) unary { return unary{kernel.Sqrt, math.Sqrt, nil} },
+	"Tan":        func(*Call) unary { return unary{nil, math.Tan, nil} },
 	"Tanh":       func(*Call) unary { return unary{kernel.Tanh, math.Tanh, nil} },
 
 	"Celu": func(c *Call) unary {
@@ -85,6 +94,27 @@ var unaries = map[string]func(c *Call) unary{
 	"Selu": func(c *Call) unary {
 		alpha, gamma := float64(c.Float("alpha", 1.67326319217681884765625)), float64(c.Float("gamma", 1.05070102214813232421875))
 		return unary{nil, func(x float64) float64 { return gamma * elu(x, alpha) }, nil}
+	},
+	"Shrink": func(c *Call) unary {
+		bias, lambd := float64(c.Float("bias", 0)), float64(c.Float("lambd", 0.5))
+		return unary{nil, func(x float64) float64 {
+			switch {
+			case x < -lambd:
+				return x + bias
+			case x > lambd:
+				return x - bias
+			}
+			return 0
+		}, nil}
+	},
+	"ThresholdedRelu": func(c *Call) unary {
+		alpha := float64(c.Float("alpha", 1))
+		return unary{nil, func(x float64) float64 {
+			if x > alpha {
+				return x
+			}
+			return 0
+		}, nil}
 	},
 	"Swish": func(c *Call) unary {
 		alpha := float64(c.Float("alpha", 1))

@@ -109,6 +109,9 @@ func (g *graph) padRank(n *node) {
 	default:
 		return
 	}
+	if n.src.Domain == "" && n.src.Version < 7 {
+		return // operands were aligned by an attribute
+	}
 	for i := range 2 {
 		v, rank := n.in[i], len(n.in[1-i].Shape)
 		if v.konst == nil || len(v.Shape) >= rank {

@@ -30,8 +30,11 @@ type Plan struct {
 
 // Compile makes the plan for inputs of these types, in the order of
 // p.Inputs: specialise, fuse, lay out, express, place in memory.
-func (p *Program) Compile(inputs []ops.Type) (*Plan, error) {
-	g, err := p.specialise(inputs)
+//
+// values holds, by input, those that are known and stay the same in every run of
+// the plan; nil: none.
+func (p *Program) Compile(inputs []ops.Type, values []*ops.Tensor) (*Plan, error) {
+	g, err := p.specialise(inputs, values)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func TestFusionKeepsTheValue(t *testing.T) {
 		p := open(t, name, 1)
 		types, data := inputs(p, 2)
 		compile := func(passes ...func(*graph) error) []float32 {
-			g, err := p.specialise(types)
+			g, err := p.specialise(types, nil)
 			for _, pass := range passes {
 				if err == nil {
 					err = pass(g)
@@ -128,7 +128,7 @@ func TestGraphGivesTheMachinesBytes(t *testing.T) {
 	for _, name := range testModels {
 		p := open(t, name, 2)
 		types, data := inputs(p, 2)
-		pl, err := p.Compile(types)
+		pl, err := p.Compile(types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 	for _, threads := range []int{1, 2} {
 		p := open(t, "digits_ncsnv2.onnx", threads)
 		types, _ := inputs(p, 2)
-		pl, err := p.Compile(types)
+		pl, err := p.Compile(types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

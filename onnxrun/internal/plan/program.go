@@ -15,6 +15,7 @@ import (
 type Program struct {
 	Inputs  []onnx.Value
 	Outputs []onnx.Value
+	ByValue []bool // the inputs that decide shapes; see KeepValue
 
 	graph   *onnx.Graph
 	nodes   []*onnx.Node
@@ -52,6 +53,7 @@ func New(m *onnx.Model, threads int, memory int64) (*Program, error) {
 			p.nodes = append(p.nodes, n)
 		}
 	}
+	p.ByValue = p.byValue()
 	p.pool = kernel.NewPool(threads)
 	return p, nil
 }

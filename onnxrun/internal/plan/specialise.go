@@ -30,7 +30,9 @@ type node struct {
 // specialise follows the shapes from the inputs through the model: every
 // operator finds its kernel, and what depends on shapes and weights alone is
 // computed. Layouts come later: until layOut every value counts as Plain.
-func (p *Program) specialise(inputs []ops.Type) (*graph, error) {
+//
+// known holds the inputs whose values are known as well; nil: none.
+func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, error) {
 	g := &graph{packs: &p.packs}
 	values := make([]*value, len(p.graph.Values))
 	for i, t := range p.weights {
@@ -39,6 +41,9 @@ func (p *Program) specialise(inputs []ops.Type) (*graph, error) {
 	for k, i := range p.graph.Inputs {
 		values[i] = &value{Type: inputs[k], name: p.graph.Values[i].Name}
 		g.in = append(g.in, values[i])
+		if known != nil && known[k] != nil { // nothing reads the input itself
+			values[i] = &value{Type: inputs[k], name: p.graph.Values[i].Name, konst: known[k]}
+		}
 	}
 	for _, src := range p.nodes {
 		n := &node{src: src, in: make([]*value, len(src.Inputs)), out: make([]*value, len(src.Outputs))}

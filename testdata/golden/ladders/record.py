@@ -42,61 +42,55 @@ import k_diffusion.sampling as K
 
 n = 12
 real_like = torch.randn_like
-for steps in (15,):
-    sig = K.get_sigmas_karras(steps, 0.05, 8)
-    for name, f, kw in [
-        ("euler", K.sample_euler, {}), ("euler_churn", K.sample_euler, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
-        ("heun", K.sample_heun, {}), ("heun_churn", K.sample_heun, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
-        ("dpm_2", K.sample_dpm_2, {}), ("dpm_2_churn", K.sample_dpm_2, dict(s_churn=5.)), ("lms", K.sample_lms, {}),
-        ("euler_a", K.sample_euler_ancestral, {}), ("euler_a_half", K.sample_euler_ancestral, dict(eta=.5, s_noise=.9)),
-        ("dpm_2_a", K.sample_dpm_2_ancestral, {}), ("2s_a", K.sample_dpmpp_2s_ancestral, {}), ("2m", K.sample_dpmpp_2m, {}),
-        ("sde", K.sample_dpmpp_sde, {}), ("2m_sde", K.sample_dpmpp_2m_sde, {}), ("2m_sde_heun", K.sample_dpmpp_2m_sde, dict(solver_type="heun", eta=.7)),
-        ("3m_sde", K.sample_dpmpp_3m_sde, {})]:
-        rec = Recorder(n, 5)
-        x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
-        if "sde" in name:
-            kw = dict(kw, noise_sampler=rec)
-        torch.randn_like = rec
-        x = f(lambda x, s: denoised(x, 1., s.double()[:, None]), x0.clone(), sig, disable=True, **kw)
-        torch.randn_like = real_like
-        kw.pop("noise_sampler", None)
-        if name in ("euler", "heun", "dpm_2"):
-            rec.draws = []  # drawn and not used
-        save("k_" + name, dict(sampler=name, steps=steps, **kw), x0, x, rec)
+steps = 15
+sig = K.get_sigmas_karras(steps, 0.05, 8)
+for name, f, kw in [
+    ("euler", K.sample_euler, {}), ("euler_churn", K.sample_euler, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
+    ("heun", K.sample_heun, {}), ("heun_churn", K.sample_heun, dict(s_churn=5., s_tmin=.1, s_tmax=6., s_noise=1.01)),
+    ("dpm_2", K.sample_dpm_2, {}), ("dpm_2_churn", K.sample_dpm_2, dict(s_churn=5.)), ("lms", K.sample_lms, {}),
+    ("euler_a", K.sample_euler_ancestral, {}), ("euler_a_half", K.sample_euler_ancestral, dict(eta=.5, s_noise=.9)),
+    ("dpm_2_a", K.sample_dpm_2_ancestral, {}), ("2s_a", K.sample_dpmpp_2s_ancestral, {}), ("2m", K.sample_dpmpp_2m, {}),
+    ("sde", K.sample_dpmpp_sde, {}), ("2m_sde", K.sample_dpmpp_2m_sde, {}), ("2m_sde_heun", K.sample_dpmpp_2m_sde, dict(solver_type="heun", eta=.7)),
+    ("3m_sde", K.sample_dpmpp_3m_sde, {})]:
+    rec = Recorder(n, 5)
+    x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
+    if "sde" in name:
+        kw = dict(kw, noise_sampler=rec)
+    torch.randn_like = rec
+    x = f(lambda x, s: denoised(x, 1., s.double()[:, None]), x0.clone(), sig, disable=True, **kw)
+    torch.randn_like = real_like
+    kw.pop("noise_sampler", None)
+    if name in ("euler", "heun", "dpm_2"):
+        rec.draws = []  # drawn and not used
+    save("k_" + name, dict(sampler=name, steps=steps, **kw), x0, x, rec)
 
 # --- diffusers
 import diffusers as D
 import diffusers.utils.torch_utils as TU
-def run(name, cls, meta, predict_vp=True, **kw):
+def run(name, cls, meta, **kw):
     s = cls(num_train_timesteps=1000, **kw)
     s.set_timesteps(meta["steps"])
     rec = Recorder(n, 5)
     x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
-    if not predict_vp:
-        x = x0 = x0 * s.init_noise_sigma
     mod = sys.modules[cls.__module__]
     old, mod.randn_tensor = mod.randn_tensor if hasattr(mod, "randn_tensor") else None, rec
     bar = s.alphas_cumprod.double()
     for t in s.timesteps:
-        if predict_vp:
-            a, sd = bar[int(t)].sqrt(), (1 - bar[int(t)]).sqrt()
-            eps = ((x.double() - a * denoised(x, a, sd).double()) / sd).float()
-        else:
-            i = int(t); xs = s.scale_model_input(x, t)
-            a, sd = bar[i].sqrt(), (1 - bar[i]).sqrt()
-            eps = ((xs.double() - a * denoised(xs, a, sd).double()) / sd).float()
+        a, sd = bar[int(t)].sqrt(), (1 - bar[int(t)]).sqrt()
+        eps = ((x.double() - a * denoised(x, a, sd).double()) / sd).float()
         extra = dict(eta=meta["eta"]) if "eta" in meta else {}
         x = s.step(eps, t, x, **extra).prev_sample
     if old is not None:
         mod.randn_tensor = old
     save("d_" + name, dict(meta, timesteps=[int(t) for t in s.timesteps], betas=kw.get("beta_schedule", "linear"),
          beta_start=kw.get("beta_start", 1e-4), beta_end=kw.get("beta_end", .02), spacing=kw.get("timestep_spacing", "linspace"),
-         offset=kw.get("steps_offset", 0), zero_snr=kw.get("rescale_betas_zero_snr", False), clip=1.0 if kw.get("clip_sample") else 0.0), x0, x, rec)
+         offset=kw.get("steps_offset", 0), zero_snr=kw.get("rescale_betas_zero_snr", False), clip=kw.get("clip_sample_range", 0.)), x0, x, rec)
 
 B = dict(beta_schedule="scaled_linear", beta_start=.00085, beta_end=.012)
 run("ddim", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=0.), timestep_spacing="leading", clip_sample=False)
 run("ddim_eta", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=.6), timestep_spacing="leading", steps_offset=1, clip_sample=False, **B)
-run("ddim_clip", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=1.), timestep_spacing="leading", clip_sample=True)
+run("ddim_clip", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=1.), timestep_spacing="leading", clip_sample=True, clip_sample_range=3.)
+run("ddpm_clip", D.DDPMScheduler, dict(sampler="ddpm", steps=20), timestep_spacing="leading", clip_sample=True, clip_sample_range=3.)
 run("ddim_cosine", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=0.), timestep_spacing="leading", clip_sample=False, beta_schedule="squaredcos_cap_v2")
 run("ddpm", D.DDPMScheduler, dict(sampler="ddpm", steps=20), timestep_spacing="leading", clip_sample=False)
 run("ddpm_large", D.DDPMScheduler, dict(sampler="ddpm_large", steps=20), timestep_spacing="leading", clip_sample=False, variance_type="fixed_large")
@@ -109,5 +103,3 @@ run("sde_dpmpp", D.DPMSolverMultistepScheduler, dict(sampler="2m_sde", order=2, 
 for order in (1, 2, 3):
     for bh in ("bh1", "bh2"):
         run(f"unipc_{order}_{bh}", D.UniPCMultistepScheduler, dict(sampler="unipc", order=order, bh=bh, steps=12), solver_order=order, solver_type=bh, final_sigmas_type="sigma_min")
-run("heun", D.HeunDiscreteScheduler, dict(sampler="heun", steps=12), predict_vp=False, beta_start=1e-4, beta_end=.02)
-run("dpmsolver_3", D.DPMSolverSinglestepScheduler, dict(sampler="dpmsolver_3", steps=12), algorithm_type="dpmsolver", solver_order=3, final_sigmas_type="sigma_min")

@@ -59,7 +59,10 @@ func (t *table) flush() {
 			t.c.AppendDatum(operand.U64(uint64(b)<<32 | uint64(b)))
 		}
 	}
-	// Loaded from element 8-n on, its first n elements are on.
+}
+
+// tails writes a mask: loaded from element 8-n on, its first n elements are on.
+func (t *table) tails() {
 	t.c.StaticGlobal("tail")
 	t.c.DataAttributes(attr.RODATA | attr.NOPTR)
 	for i := 0; i < 8; i++ {
@@ -434,6 +437,7 @@ func elem(c *build.Context) {
 		e.sumLanes(true)
 	}
 	t.flush()
+	t.tails()
 }
 
 // function writes dst[i] = body(a[i], b[i]) over n ≥ 1 elements. The last

@@ -32,6 +32,7 @@ func main() {
 		{"elem", elem},
 		{"layout", layout},
 		{"pause", pause},
+		{"wino", wino},
 	} {
 		c := build.NewContext()
 		c.ConstraintExpr("!purego")

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// wino emits the transforms of Winograd's convolution for one tile of Block
+// channels. Both passes of a transform are the one-dimensional transform: the
+// first one down the columns, a group of its results at a time, and, as they
+// stand in registers, the second one along the rows of that group. A group
+// reads its columns anew, which costs less than writing results out and reading
+// them back; nothing but source and result is in memory.
+func wino(c *build.Context) {
+	t := &table{c: c, used: map[uint32]bool{}}
+	for _, avx512 := range []bool{true, false} {
+		e := &em{Context: c, avx512: avx512, table: t}
+		for _, size := range []int{2, 4} {
+			e.winoIn(size)
+			e.winoOut(size)
+		}
+	}
+	t.flush()
+}
+
+// fmaTo returns c + x·k, x in memory or a register.
+func (e *em) fmaTo(c operand.Op, x operand.Op, k vec) vec {
+	d := e.load2(c)
+	e.VFMADD231PS(x, k, d)
+	return d
+}
+
+// load2 returns a copy of a register or of memory.
+func (e *em) load2(x operand.Op) vec {
+	d := e.v()
+	if m, ok := x.(operand.Mem); ok {
+		e.VMOVUPS(m, d)
+	} else {
+		e.VMOVAPS(x, d)
+	}
+	return d
+}
+
+// reg returns x in a register.
+func (e *em) reg(x operand.Op) vec {
+	if m, ok := x.(operand.Mem); ok {
+		return e.load(m)
+	}
+	return x.(vec)
+}
+
+// The points: 0, ±a, ±2a, ∞ with a² = 1/2, or 0, ±1, ∞.
+var winoA, winoB = 1 / math.Sqrt2, math.Sqrt2
+
+// winoInGroups are the rows of Bᵀ.
+func winoInGroups(size int) [][]int {
+	if size == 2 {
+		return [][]int{{0}, {1, 2}, {3}}
+	}
+	return [][]int{{0}, {1, 2}, {3, 4}, {5}}
+}
+
+// inRows computes the given rows of Bᵀd.
+func (e *em) inRows(size int, rows []int, d func(i int) operand.Op) []vec {
+	if size == 2 {
+		switch rows[0] {
+		case 0:
+			return []vec{e.sub(e.reg(d(0)), d(2))}
+		case 1:
+			x := e.reg(d(2))
+			return []vec{e.add(x, d(1)), e.sub(x, d(1))}
+		}
+		return []vec{e.sub(e.reg(d(1)), d(3))}
+	}
+	end := func(i int) []vec {
+		s := e.add(e.reg(d(i)), d(i+4))
+		e.VFMADD231PS(d(i+2), e.k(-2.5), s)
+		return []vec{s}
+	}
+	pair := func(k, p float64) []vec {
+		c := e.k(k)
+		even, odd := e.fmaTo(d(4), d(2), c), e.fmaTo(d(3), d(1), c)
+		plus := e.copy(even)
+		e.VFMADD231PS(e.c(p), odd, plus)
+		e.VFNMADD231PS(e.c(p), odd, even)
+		return []vec{plus, even}
+	}
+	switch rows[0] {
+	case 0:
+		return end(0)
+	case 1:
+		return pair(-2, winoA)
+	case 3:
+		return pair(-.5, winoB)
+	}
+	return end(1)
+}
+
+func winoOutGroups(size int) [][]int {
+	if size == 2 {
+		return [][]int{{0}, {1}}
+	}
+	return [][]int{{0, 2}, {1, 3}}
+}
+
+// outRows computes the given rows of Aᵀm.
+func (e *em) outRows(size int, rows []int, m func(i int) operand.Op) []vec {
+	if size == 2 {
+		if rows[0] == 0 {
+			return []vec{e.add(e.add(e.reg(m(0)), m(1)), m(2))}
+		}
+		return []vec{e.sub(e.sub(e.reg(m(1)), m(2)), m(3))}
+	}
+	if rows[0] == 0 {
+		s1, s2 := e.add(e.reg(m(1)), m(2)), e.add(e.reg(m(3)), m(4))
+		y0 := e.add(e.add(s1, m(0)), s2)
+		y2 := e.add(s2, s2)
+		e.VFMADD231PS(e.c(.5), s1, y2)
+		return []vec{y0, y2}
+	}
+	d1, d2 := e.sub(e.reg(m(1)), m(2)), e.sub(e.reg(m(3)), m(4))
+	y1 := e.mul(d1, e.c(winoA))
+	e.VFMADD231PS(e.c(winoB), d2, y1)
+	y3 := e.load2(m(5))
+	e.VFMADD231PS(e.c(winoA/2), d1, y3)
+	e.VFMADD231PS(e.c(2*winoB), d2, y3)
+	return []vec{y1, y3}
+}
+
+// lines addresses up to six lines, step bytes apart, from a base.
+type lines struct{ step, three, five reg.Register }
+
+func (e *em) lines(step reg.Register, n int) lines {
+	l := lines{step: step}
+	if n > 3 {
+		three := e.GP64()
+		e.LEAQ(operand.Mem{Base: step, Index: step, Scale: 2}, three)
+		l.three = three
+	}
+	if n > 5 {
+		five := e.GP64()
+		e.LEAQ(operand.Mem{Base: step, Index: step, Scale: 4}, five)
+		l.five = five
+	}
+	return l
+}
+
+func (l lines) at(base reg.Register, i, disp int) operand.Mem {
+	m := operand.Mem{Base: base, Disp: disp}
+	switch i {
+	case 1, 2, 4:
+		m.Index, m.Scale = l.step, uint8(i)
+	case 3:
+		m.Index, m.Scale = l.three, 1
+	case 5:
+		m.Index, m.Scale = l.five, 1
+	}
+	return m
+}
+
+// halves runs body for each vector of a pixel.
+func (e *em) halves(body func(disp int)) {
+	body(0)
+	if !e.avx512 {
+		body(32)
+	}
+}
+
+func (e *em) winoIn(size int) {
+	n := size + 2
+	name := fmt.Sprintf("winoIn%d%s", size, e.suffix())
+	function(e.Context, name, "func(dst, src *float32, dxi, col, row int)",
+		name+" transforms a tile of the source; strides are in elements.")
+	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	dst0, src0, dxi, col, row := load("dst"), load("src"), load("dxi"), load("col"), load("row")
+	for _, r := range []reg.Register{dxi, col, row} {
+		e.SHLQ(operand.U8(2), r)
+	}
+	l := e.lines(row, n)
+	dst, src := e.GP64(), e.GP64()
+	e.halves(func(disp int) {
+		e.MOVQ(dst0, dst)
+		for _, rows := range winoInGroups(size) {
+			t := make([][]vec, len(rows))
+			e.MOVQ(src0, src)
+			for c := 0; c < n; c++ {
+				for i, v := range e.inRows(size, rows, func(i int) operand.Op { return l.at(src, i, disp) }) {
+					t[i] = append(t[i], v)
+				}
+				if c+1 < n {
+					e.ADDQ(col, src)
+				}
+			}
+			for _, line := range t {
+				for _, rows := range winoInGroups(size) {
+					for _, v := range e.inRows(size, rows, func(i int) operand.Op { return line[i] }) {
+						e.VMOVUPS(v, operand.Mem{Base: dst, Disp: disp})
+						e.ADDQ(dxi, dst)
+					}
+				}
+			}
+		}
+	})
+	e.VZEROUPPER()
+	e.RET()
+}
+
+func (e *em) winoOut(size int) {
+	n := size + 2
+	name := fmt.Sprintf("winoOut%d%s", size, e.suffix())
+	function(e.Context, name, "func(dst, m *float32, mxi, col, row int, bias, add *float32, scale, floor float32)",
+		name+" transforms a tile of products and stores max(floor, (y + bias + add)·scale); strides are in elements.")
+	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	dst0, m0, mxi, col, row := load("dst"), load("m"), load("mxi"), load("col"), load("row")
+	bias, add0 := load("bias"), load("add")
+	for _, r := range []reg.Register{mxi, col, row} {
+		e.SHLQ(operand.U8(2), r)
+	}
+	down := e.GP64()
+	e.IMUL3Q(operand.U8(uint8(n)), mxi, down)
+	l := e.lines(down, n)
+	m, at := e.GP64(), e.GP64()
+	e.halves(func(disp int) {
+		for g, rows := range winoOutGroups(size) {
+			t := make([][]vec, len(rows))
+			e.MOVQ(m0, m)
+			for c := 0; c < n; c++ {
+				for i, v := range e.outRows(size, rows, func(i int) operand.Op { return l.at(m, i, disp) }) {
+					t[i] = append(t[i], v)
+				}
+				if c+1 < n {
+					e.ADDQ(mxi, m)
+				}
+			}
+			for r, line := range t {
+				label := fmt.Sprintf("plain%d_%d_%d", disp, g, r)
+				// The bias joins each result, the addend where there is one.
+				y := make([]vec, size)
+				for _, cols := range winoOutGroups(size) {
+					for i, v := range e.outRows(size, cols, func(i int) operand.Op { return line[i] }) {
+						e.VADDPS(operand.Mem{Base: bias, Disp: disp}, v, v)
+						y[cols[i]] = v
+					}
+				}
+				walk := func(base reg.Register, f func(i int, m operand.Mem)) {
+					e.MOVQ(base, at)
+					for i := 0; i < rows[r]; i++ {
+						e.ADDQ(row, at)
+					}
+					for i := range y {
+						f(i, operand.Mem{Base: at, Disp: disp})
+						if i+1 < len(y) {
+							e.ADDQ(col, at)
+						}
+					}
+				}
+				e.TESTQ(add0, add0)
+				e.JEQ(operand.LabelRef(label))
+				walk(add0, func(i int, m operand.Mem) { e.VADDPS(m, y[i], y[i]) })
+				e.Label(label)
+				scale, floor := e.v(), e.v()
+				e.VBROADCASTSS(e.paramMem("scale"), scale)
+				e.VBROADCASTSS(e.paramMem("floor"), floor)
+				walk(dst0, func(i int, m operand.Mem) {
+					e.VMULPS(scale, y[i], y[i])
+					// The result comes last: the maximum of NaN and x is x.
+					e.VMAXPS(y[i], floor, y[i])
+					e.VMOVUPS(y[i], m)
+				})
+			}
+		}
+	})
+	e.VZEROUPPER()
+	e.RET()
+}
+
+// paramMem is a parameter as an operand.
+func (e *em) paramMem(name string) operand.Mem {
+	b, err := e.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}

@@ -1,0 +1,353 @@
+package ops
+
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// The rules of operators that move or mix elements along axes. What they have
+// in common is a linear map along one axis after the other, and its transpose.
+
+// A taps is a linear map along an axis: output o is the sum of weight times
+// input at, over the list of o.
+type taps [][]tap
+
+type tap struct {
+	at     int
+	weight float64
+}
+
+// transposed is the map the other way, to an axis of n elements.
+func (t taps) transposed(n int) taps {
+	out := make(taps, n)
+	for o, list := range t {
+		for _, p := range list {
+			if p.weight != 0 {
+				out[p.at] = append(out[p.at], tap{o, p.weight})
+			}
+		}
+	}
+	return out
+}
+
+// picks is the map that takes the elements at the given places, nothing where
+// that is negative.
+func picks(at []int) taps {
+	t := make(taps, len(at))
+	for o, i := range at {
+		if i >= 0 {
+			t[o] = []tap{{i, 1}}
+		}
+	}
+	return t
+}
+
+// filter applies a map along an axis of a, as a node of operator Filter.
+func (g *Grad) filter(a *Ref, axis int, t taps) *Ref {
+	most := 1
+	for _, list := range t {
+		most = max(most, len(list))
+	}
+	at := onnx.Attr{Kind: onnx.AttrInts, Ints: make([]int64, len(t)*most)}
+	weight := onnx.Attr{Kind: onnx.AttrFloats, Floats: make([]float32, len(t)*most)}
+	for o, list := range t {
+		for k, p := range list {
+			at.Ints[o*most+k], weight.Floats[o*most+k] = int64(p.at), float32(p.weight)
+		}
+		for k := len(list); k < most && len(list) > 0; k++ { // weight 0: read what is read anyway
+			at.Ints[o*most+k] = int64(list[0].at)
+		}
+	}
+	return g.fused(attrs{"axis": intAttr(axis), "size": intAttr(len(t)), "at": at, "weight": weight}, "Filter", a)
+}
+
+// lowerFilter is a linear map along one axis: each output element is the sum of
+// as many weighted input elements as there are weights for it.
+func lowerFilter(c *Call) (*Kernel, error) {
+	x := c.In[0].Type
+	axis, err := c.Axis(c.Int("axis", 0), len(x.Shape))
+	if err != nil {
+		return nil, err
+	}
+	n := c.Int("size", 0)
+	f := &filter{at: c.Ints("at")}
+	for _, w := range c.Node.Attrs["weight"].Floats {
+		f.weight = append(f.weight, float64(w))
+	}
+	if n > 0 {
+		f.taps = len(f.at) / n
+	}
+	if f.taps*n != len(f.at) || len(f.weight) != len(f.at) || n > 0 && f.taps == 0 {
+		return nil, c.Invalid("%d places and %d weights for %d elements", len(f.at), len(f.weight), n)
+	}
+	for _, i := range f.at {
+		if i < 0 || i >= x.Shape[axis] {
+			return nil, c.Invalid("place %d is outside axis %d of %v", i, axis, x.Shape)
+		}
+	}
+	if x.Layout == Blocked && axis < 2 {
+		return nil, c.Unsupported("a blocked input to a map of images or channels")
+	}
+	out := x
+	out.Shape = slices.Clone(x.Shape)
+	out.Shape[axis] = n
+	outer, inner := elems(out.Physical()[:axis]), elems(out.Physical()[axis+1:])
+	k := &Kernel{Out: []Type{out}, FLOPs: 2 * float64(out.Elems()*f.taps)}
+	k.Bind = func(m Memory) []Task {
+		if m.Out[0].Elems() == 0 {
+			return nil
+		}
+		if x.DType == onnx.Double {
+			return []Task{filterTask(f, Data[float64](m.Out[0]), Data[float64](m.In[0]), outer, x.Shape[axis], n, inner)}
+		}
+		return []Task{filterTask(f, Data[float32](m.Out[0]), Data[float32](m.In[0]), outer, x.Shape[axis], n, inner)}
+	}
+	return k, c.want(0, isFloat, "a float type")
+}
+
+// filterLayouts: to a spatial axis the channels of a block are just more of what
+// lies beyond it.
+func filterLayouts(c *Call) []Layout {
+	l := make([]Layout, 1)
+	if axis := c.Int("axis", 0); axis >= 2 {
+		l[0] = c.In[0].Layout
+	}
+	return l
+}
+
+// filterRule: the transposed map.
+func filterRule(g *Grad, _ int) *Ref {
+	c := g.call()
+	axis, n := c.Int("axis", 0), c.Int("size", 0)
+	at, weight := c.Ints("at"), g.Node.Attrs["weight"].Floats
+	t := make(taps, n)
+	for k := range at {
+		o := k / (len(at) / n)
+		t[o] = append(t[o], tap{at[k], float64(weight[k])})
+	}
+	return g.filter(g.whole(), axis, t.transposed(g.x().Shape[axis]))
+}
+
+// resizeRule: nearest neighbours are picked, other modes are a filter; both
+// axis by axis.
+func resizeRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	r, d := must(newResize(g.call())), g.whole()
+	for a := range r.in {
+		if r.fixed[a] {
+			continue
+		}
+		t := make(taps, r.out[a])
+		if r.mode == "nearest" {
+			at := make([]int, r.out[a])
+			for o := range at {
+				at[o] = r.nearestTo(a, o)
+			}
+			t = picks(at)
+		} else {
+			f := r.filter(a)
+			for o := range t {
+				for k := range f.taps {
+					if f.outside == nil || !f.outside[o] {
+						t[o] = append(t[o], tap{f.at[o*f.taps+k], f.weight[o*f.taps+k]})
+					}
+				}
+			}
+		}
+		d = g.filter(d, a, t.transposed(r.in[a]))
+	}
+	return d
+}
+
+// padRule: what was padded is cut off, or added to what it repeats. The fill
+// value has the gradient of all its copies.
+func padRule(g *Grad, i int) *Ref {
+	m := must(padMap(g.call()))
+	back := func(d *Ref) *Ref {
+		for a, at := range m.at {
+			if at != nil {
+				d = g.filter(d, a, picks(at).transposed(m.in[a]))
+			}
+		}
+		return d
+	}
+	switch i {
+	case 0:
+		return back(g.whole())
+	case 2:
+		all := make([]int, len(m.in))
+		for a := range all {
+			all[a] = a
+		}
+		d := g.whole()
+		if len(all) > 0 {
+			d = g.sub(g.sum(d, all), g.sum(back(d), all))
+		}
+		return g.reshape(d, g.In[2].Shape)
+	}
+	return nil
+}
+
+// sliceRule: zeros around what was cut out, and between with a step.
+func sliceRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	c, d := g.call(), g.whole()
+	starts, ends, axes, steps, err := sliceBounds(c)
+	must(0, err)
+	for k := range starts {
+		axis, step := k, 1
+		if axes != nil {
+			axis = must(c.Axis(axes[k], len(g.x().Shape)))
+		}
+		if steps != nil {
+			step = steps[k]
+		}
+		extent := g.x().Shape[axis]
+		first, n := cut(starts[k], ends[k], step, extent)
+		if n == extent && step == 1 {
+			continue
+		}
+		at := make([]int, n)
+		for o := range at {
+			at[o] = first + o*step
+		}
+		if n == 0 {
+			return nil
+		}
+		d = g.filter(d, axis, picks(at).transposed(extent))
+	}
+	return d
+}
+
+// tileRule: the copies are added up.
+func tileRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	d := g.whole()
+	for a, n := range g.x().Shape {
+		if out := g.y().Shape[a]; out != n {
+			at := make([]int, out)
+			for o := range at {
+				at[o] = o % n
+			}
+			d = g.filter(d, a, picks(at).transposed(n))
+		}
+	}
+	return d
+}
+
+// averagePoolRule: the mean over a window is a mean along one axis after the
+// other.
+func averagePoolRule(g *Grad, _ int) *Ref {
+	c, shape := g.call(), g.x().Shape
+	w := must(newWindow(c, shape[2:], c.Ints("kernel_shape"), c.Int("ceil_mode", 0) != 0))
+	d := g.whole()
+	for a := range w.in {
+		t := make(taps, w.out[a])
+		for o := range t {
+			n := float64(w.count(a, o, c.Int("count_include_pad", 0) != 0))
+			for k := range w.kernel[a] {
+				if p := w.at(a, o, k); p >= 0 && p < w.in[a] {
+					t[o] = append(t[o], tap{p, 1 / n})
+				}
+			}
+		}
+		d = g.filter(d, a+2, t.transposed(w.in[a]))
+	}
+	return d
+}
+
+// globalAverageRule: every element of an image's channel has the same part.
+func globalAverageRule(g *Grad, _ int) *Ref {
+	return g.times(g.dy(), 1/float64(elems(g.x().Shape[2:])))
+}
+
+// maxPoolRule: dy goes to where each maximum was, the first place when there are
+// several.
+func maxPoolRule(g *Grad, _ int) *Ref {
+	n := &onnx.Node{Op: "MaxPool", Version: ruleOpset, Attrs: attrs{}, Outputs: []int{0, 1}}
+	if g.Node.Op == "GlobalMaxPool" {
+		if len(g.x().Shape) == 2 {
+			return g.dy()
+		}
+		n.Attrs["kernel_shape"] = intsAttr(g.x().Shape[2:])
+	} else {
+		for name, v := range g.Node.Attrs {
+			if name != "storage_order" {
+				n.Attrs[name] = v
+			}
+		}
+	}
+	at := g.emit(n, g.x())[1]
+	return g.scatter(g.whole(), at, elems(g.x().Shape[:2]))
+}
+
+// gatherRule: dy is added to where its elements came from, which is what the
+// same gathering of all places says.
+func gatherRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	x := g.x()
+	places := g.constant("places", func() *Tensor {
+		t := New(Type{DType: onnx.Int64, Shape: x.Shape})
+		for i := range Data[int64](t) {
+			Data[int64](t)[i] = int64(i)
+		}
+		return t
+	})
+	chunks := 1
+	if g.Node.Op == "Gather" {
+		chunks = elems(x.Shape[:must(g.call().Axis(g.call().Int("axis", 0), len(x.Shape)))])
+	}
+	return g.scatter(g.whole(), g.again(places, g.In[1]), chunks)
+}
+
+// scatter adds the elements of d up at places of x. Both are in as many chunks,
+// and each chunk of d goes to that of x.
+func (g *Grad) scatter(d, places *Ref, chunks int) *Ref {
+	return g.fused(attrs{"shape": intsAttr(g.x().Shape), "chunks": intAttr(chunks)}, "ScatterAdd", d, places)
+}
+
+// lowerScatterAdd: out[places[i]] += in[i], from zero, in the order of i.
+func lowerScatterAdd(c *Call) (*Kernel, error) {
+	x, chunks := c.In[0].Type, c.Int("chunks", 1)
+	out := Type{DType: x.DType, Shape: c.Ints("shape")}
+	if err := c.want(0, isFloat, "a float type"); err != nil {
+		return nil, err
+	}
+	if c.In[1].DType != onnx.Int64 || c.In[1].Elems() != x.Elems() {
+		return nil, c.Invalid("%v elements go to places %v", x, c.In[1].Type)
+	}
+	if chunks < 1 || x.Elems()%chunks != 0 || elems(out.Shape)%chunks != 0 {
+		chunks = 1
+	}
+	return &Kernel{Out: []Type{out}, FLOPs: float64(x.Elems()), Bind: func(m Memory) []Task {
+		if x.DType == onnx.Double {
+			return scatterTasks[float64](m, chunks)
+		}
+		return scatterTasks[float32](m, chunks)
+	}}, nil
+}
+
+func scatterTasks[T float](m Memory, chunks int) []Task {
+	dst, src, at := Data[T](m.Out[0]), Data[T](m.In[0]), Data[int64](m.In[1])
+	if len(dst) == 0 {
+		return nil
+	}
+	to, from := len(dst)/chunks, len(src)/chunks
+	parts, step := divide(chunks, float64(to/4+2*from))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, chunks)
+		clear(dst[lo*to : hi*to])
+		for i, v := range src[lo*from : hi*from] {
+			dst[at[lo*from+i]] += v
+		}
+	}}}
+}

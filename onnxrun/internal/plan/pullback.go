@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/onnx"
+	"sampleonnx/onnxrun/internal/ops"
+)
+
+// Pullback makes the plan of a model and its derivative: for inputs of these
+// types and one more, v, of the type of output out, its outputs are output out
+// and vᵀ ∂out/∂x, x being input x.
+//
+// values is as for Compile.
+func (p *Program) Pullback(inputs []ops.Type, values []*ops.Tensor, x, out int) (*Plan, error) {
+	g, err := p.specialise(inputs, values)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.join(func(n *node) bool { return ops.Differentiable(n.src) }); err != nil {
+		return nil, err
+	}
+	if err := g.pullback(x, out); err != nil {
+		return nil, err
+	}
+	if err := g.fuse(); err != nil {
+		return nil, err
+	}
+	if err := g.layOut(); err != nil {
+		return nil, err
+	}
+	return p.place(g, append(slices.Clone(inputs), g.in[len(inputs)].Type))
+}
+
+// join is fuse for the patterns that become a node of which want is true. Before
+// differentiation these are the nodes that have a derivative: it is then taken of
+// one GroupNorm instead of seven nodes, and nothing in between is kept for it.
+func (g *graph) join(want func(*node) bool) error {
+	for _, f := range fusions {
+		m := newMatcher(g)
+		for i, n := range g.nodes {
+			fused := f.try(m, n)
+			if fused == nil || !want(fused) {
+				continue
+			}
+			if err := g.lower(fused); err != nil {
+				return err
+			}
+			g.nodes[i] = fused
+			m.maker[fused.out[0]] = fused
+		}
+		g.sweep()
+	}
+	return nil
+}
+
+// pullback makes the graph one of (inputs, v) ↦ (out, vᵀ ∂out/∂x), by
+// reverse-mode differentiation: through the nodes between x and out, the last
+// first, each by its operator's rule.
+//
+// It works on this form of the graph, before layouts are chosen and before it is
+// expressed for gorgonia: so the backward half is folded, joined, laid out and
+// placed with the forward half, a value that is needed on the way back simply
+// lives longer, and operators with several outputs have one rule and not one for
+// each. The same rules stand behind DiffWRT and SymDiff of the ops of the
+// expression graph.
+func (g *graph) pullback(x, out int) error {
+	from, y := g.in[x], g.out[out]
+	v := &value{Type: y.Type, name: "v"}
+	nodes := slices.Clone(g.nodes)
+	active := g.between(from)
+	grads := map[*value]*ops.Ref{y: refOf(v)}
+	for _, n := range slices.Backward(nodes) {
+		if !slices.ContainsFunc(n.in, func(v *value) bool { return active[v] }) {
+			continue
+		}
+		d := &ops.Grad{Node: n.src, In: refs(n.in), Out: refs(n.out), Packs: g.packs, Emit: g.emit}
+		some := false
+		for _, v := range n.out {
+			d.DOut = append(d.DOut, grads[v])
+			some = some || grads[v] != nil
+		}
+		if !some {
+			continue
+		}
+		for j, v := range n.in {
+			if !active[v] {
+				continue
+			}
+			r, err := d.Wrt(j)
+			if err != nil {
+				return err
+			}
+			if r != nil && grads[v] != nil {
+				r, err = g.sum(d, grads[v], r)
+			}
+			if err != nil {
+				return err
+			}
+			if r != nil {
+				grads[v] = r
+			}
+		}
+		for _, v := range n.out { // a value has one maker: its gradient is used up
+			delete(grads, v)
+		}
+	}
+	dx := &value{Type: from.Type, name: "gradient", konst: ops.New(from.Type)} // out does not depend on x
+	if r := grads[from]; r != nil {
+		d := &ops.Grad{Node: &onnx.Node{Name: from.name}, Packs: g.packs, Emit: g.emit}
+		r, err := d.Spread(r, from.Shape)
+		if err != nil {
+			return err
+		}
+		dx = valueOf(r)
+	}
+	g.in, g.out = append(g.in, v), []*value{y, dx}
+	g.sweep()
+	return nil
+}
+
+// between marks the float values that depend on x; nothing else has a gradient.
+func (g *graph) between(x *value) map[*value]bool {
+	active := map[*value]bool{x: true}
+	for _, n := range g.nodes {
+		if !slices.ContainsFunc(n.in, func(v *value) bool { return active[v] }) {
+			continue
+		}
+		for _, v := range n.out {
+			if v != nil && (ops.IsFloat32(v.DType) || v.DType == onnx.Double) {
+				active[v] = true
+			}
+		}
+	}
+	return active
+}
+
+func (g *graph) sum(d *ops.Grad, a, b *ops.Ref) (*ops.Ref, error) {
+	out, err := g.emit(&onnx.Node{Name: d.Node.Name, Op: "Add", Version: 14, Inputs: []int{0, 1}, Outputs: []int{0}}, []*ops.Ref{a, b})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// emit adds a node to the graph, or its value when that is known.
+func (g *graph) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
+	n := &node{src: src, out: make([]*value, len(src.Outputs))}
+	known := true
+	for _, r := range in {
+		v := valueOf(r)
+		n.in = append(n.in, v)
+		known = known && (v == nil || v.konst != nil)
+	}
+	if err := g.lower(n); err != nil {
+		return nil, err
+	}
+	var consts []*ops.Tensor
+	if known || n.kernel.Const != nil {
+		var err error
+		if consts, err = fold(src, n.kernel, g.args(n)); err != nil {
+			return nil, err
+		}
+	}
+	for j, o := range src.Outputs {
+		if o < 0 {
+			continue
+		}
+		n.out[j] = &value{Type: n.kernel.Out[j].Plain(), name: src.Name}
+		if consts != nil {
+			n.out[j].konst = consts[j]
+		}
+	}
+	if consts == nil {
+		g.nodes = append(g.nodes, n)
+	}
+	return refs(n.out), nil
+}
+
+// A ref of the derivative rules stands for a value of the graph.
+func refOf(v *value) *ops.Ref {
+	if v == nil {
+		return nil
+	}
+	return &ops.Ref{Arg: ops.Arg{Type: v.Type, Const: v.konst}, Key: v}
+}
+
+func refs(list []*value) []*ops.Ref {
+	out := make([]*ops.Ref, len(list))
+	for i, v := range list {
+		out[i] = refOf(v)
+	}
+	return out
+}
+
+func valueOf(r *ops.Ref) *value {
+	switch {
+	case r == nil:
+		return nil
+	case r.Key == nil:
+		r.Key = &value{Type: r.Type, name: "constant", konst: r.Const}
+	}
+	return r.Key.(*value)
+}
+
