@@ -17,8 +17,11 @@ import (
 type FieldSpec struct {
 	X     string // the input that takes the samples
 	Time  string // the input that takes the time, or whatever stands for it
-	Out   string // the output; it has the shape of X
+	Out   string // the output
 	Shape []int  // of one sample
+	// OutShape is the shape of one sample's output; nil: that of the sample. A
+	// classifier of ten classes has []int{10}.
+	OutShape []int
 }
 
 // Field is a network as a function of samples and times: x and dst hold len(t)
@@ -34,8 +37,24 @@ func (m *Model) Field(shape ...int) (func(dst, x []float32, t []float64) error, 
 
 // FieldOf is Field with the inputs named.
 func (m *Model) FieldOf(spec FieldSpec) (func(dst, x []float32, t []float64) error, error) {
-	f := &field{m: m, shape: slices.Clone(spec.Shape), time: -1}
-	f.dim = ops.Type{Shape: f.shape}.Elems()
+	f, err := m.field(spec)
+	if err != nil {
+		return nil, err
+	}
+	f.compile, f.result = m.plan, f.out
+	if err := f.tryOne(); err != nil {
+		return nil, err
+	}
+	return f.eval, nil
+}
+
+// field finds the inputs and the output that a spec names.
+func (m *Model) field(spec FieldSpec) (*field, error) {
+	f := &field{m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1}
+	if spec.OutShape == nil {
+		f.outShape = f.shape
+	}
+	f.dim, f.outDim = ops.Type{Shape: f.shape}.Elems(), ops.Type{Shape: f.outShape}.Elems()
 	in, out := m.Inputs(), m.Outputs()
 	batched := append([]int{1}, f.shape...)
 
@@ -78,10 +97,13 @@ func (m *Model) FieldOf(spec FieldSpec) (func(dst, x []float32, t []float64) err
 	if f.out < 0 {
 		return nil, fieldError("no output %q; the model has %s", spec.Out, names(out))
 	}
-	if _, err := f.plan(1); err != nil {
-		return nil, err
-	}
-	return f.eval, nil
+	return f, nil
+}
+
+// tryOne compiles the plan for one sample, so that what cannot run is refused now.
+func (f *field) tryOne() error {
+	_, err := f.plan(1)
+	return err
 }
 
 func fieldError(format string, args ...any) error {
@@ -91,33 +113,38 @@ func fieldError(format string, args ...any) error {
 type field struct {
 	m            *Model
 	shape        []int
-	dim          int
+	outShape     []int
+	dim, outDim  int
 	x, time, out int // positions; time is -1 when the network takes none
 	fixed        int // the only batch size of the model; 0: any
 
-	plans sync.Map // batch size → *plan.Plan
+	compile func(inputs []ops.Type) (*plan.Plan, error)
+	result  int      // which output of the compiled plan is out; the gradient is the next
+	plans   sync.Map // batch size → *plan.Plan
 }
 
 func (f *field) eval(dst, x []float32, t []float64) error {
-	n := len(t)
-	if len(x) != n*f.dim || len(dst) != n*f.dim {
+	if n := len(t); len(x) != n*f.dim || len(dst) != n*f.outDim {
 		return fieldError("field of shape %v: %d times, but %d elements in and %d out", f.shape, n, len(x), len(dst))
 	}
-	if n == 0 {
-		return nil
-	}
+	return f.calls(t, func(i, j int) error {
+		return f.call(dst[i*f.outDim:j*f.outDim], nil, nil, x[i*f.dim:j*f.dim], t[i:j])
+	})
+}
+
+// calls splits samples into runs that one call of the network can take: [i, j).
+func (f *field) calls(t []float64, call func(i, j int) error) error {
 	one := f.oneTime()
-	for i := 0; i < n; {
-		// The samples that one call of the network can take.
-		j := n
+	for i := 0; i < len(t); {
+		j := len(t)
 		if one {
-			for j = i + 1; j < n && t[j] == t[i]; j++ {
+			for j = i + 1; j < len(t) && t[j] == t[i]; j++ {
 			}
 		}
 		if f.fixed > 0 {
 			j = min(j, i+f.fixed)
 		}
-		if err := f.call(dst[i*f.dim:j*f.dim], x[i*f.dim:j*f.dim], t[i:j]); err != nil {
+		if err := call(i, j); err != nil {
 			return err
 		}
 		i = j
@@ -134,7 +161,9 @@ func (f *field) oneTime() bool {
 	return d != nil && (len(d) == 0 || d[0].Size == 1 && f.fixed != 1)
 }
 
-func (f *field) call(dst, x []float32, t []float64) error {
+// call evaluates the network: out is its output and, when v is given, grad the
+// gradient of v·out. Either may be nil.
+func (f *field) call(out, grad, v, x []float32, t []float64) error {
 	pl, err := f.plan(len(t))
 	if err != nil {
 		return err
@@ -144,16 +173,27 @@ func (f *field) call(dst, x []float32, t []float64) error {
 		return err
 	}
 	defer pl.Release(mc)
-	in := ops.Data[float32](mc.In[f.x])
-	clear(in[copy(in, x):])
+	set(mc.In[f.x], x)
 	if f.time >= 0 {
 		setTimes(mc.In[f.time], t)
+	}
+	if v != nil {
+		set(mc.In[len(mc.In)-1], v)
 	}
 	if err := mc.Run(context.Background()); err != nil {
 		return err
 	}
-	copy(dst, ops.Data[float32](mc.Out[f.out]))
+	copy(out, ops.Data[float32](mc.Out[f.result]))
+	if v != nil {
+		copy(grad, ops.Data[float32](mc.Out[f.result+1]))
+	}
 	return nil
+}
+
+// set writes samples to an input, zeros where it takes more.
+func set(in *ops.Tensor, x []float32) {
+	to := ops.Data[float32](in)
+	clear(to[copy(to, x):])
 }
 
 // setTimes writes a time for each element of the input, the last one again
@@ -200,13 +240,13 @@ func (f *field) plan(n int) (*plan.Plan, error) {
 			}
 		}
 	}
-	pl, err := f.m.plan(types)
+	pl, err := f.compile(types)
 	if err != nil {
 		return nil, err
 	}
-	want := append([]int{n}, f.shape...)
-	if got := pl.Outputs[f.out]; !slices.Equal(got.Shape, want) || !ops.IsFloat32(got.DType) {
-		return nil, fieldError("output %q is %v, want float32%v, the shape of the samples", f.m.program.Outputs[f.out].Name, got, want)
+	want, got := append([]int{n}, f.outShape...), pl.Outputs[f.result]
+	if !slices.Equal(got.Shape, want) || !ops.IsFloat32(got.DType) {
+		return nil, fieldError("output %q is %v, want float32%v", f.m.program.Outputs[f.out].Name, got, want)
 	}
 	f.plans.Store(n, pl)
 	return pl, nil

@@ -24,7 +24,7 @@ type row struct {
 	op      string
 	since   int64 // the first opset version understood
 	in, out [2]int
-	attrs   string // "name:kind …"; kinds f i s t g fs is
+	attrs   string // "name:kind …"; kinds f i s t g fs is ss
 	lower   func(*Call) (*Kernel, error)
 	layouts func(*Call) []Layout // nil: every input Plain
 }
@@ -143,6 +143,26 @@ var table = []row{
 	{"Attention", 23, [2]int{3, 7}, [2]int{1, 4}, "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f softmax_precision:i left_window_size:i right_window_size:i", lowerAttention, nil},
 	{"RotaryEmbedding", 23, [2]int{3, 4}, [2]int{1, 1}, "interleaved:i num_heads:i rotary_embedding_dim:i", lowerRotary, nil},
 
+	// quantize.go
+	{"QuantizeLinear", 10, [2]int{2, 3}, [2]int{1, 1}, "axis:i block_size:i output_dtype:i precision:i saturate:i", lowerQuantizeLinear, nil},
+	{"DequantizeLinear", 10, [2]int{2, 3}, [2]int{1, 1}, "axis:i block_size:i output_dtype:i", lowerDequantizeLinear, nil},
+	{"DynamicQuantizeLinear", 11, [2]int{1, 1}, [2]int{3, 3}, "", lowerDynamicQuantizeLinear, nil},
+	{"MatMulInteger", 10, [2]int{2, 4}, [2]int{1, 1}, "", lowerIntegerMatMul, nil},
+	{"QLinearMatMul", 10, [2]int{8, 8}, [2]int{1, 1}, "", lowerIntegerMatMul, nil},
+	{"ConvInteger", 10, [2]int{2, 4}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is pads:is strides:is", lowerIntegerConv, nil},
+	{"QLinearConv", 10, [2]int{8, 9}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is pads:is strides:is", lowerIntegerConv, nil},
+
+	// recurrent.go, fourier.go
+	{"RNN", 1, [2]int{3, 6}, [2]int{1, 2}, "activation_alpha:fs activation_beta:fs activations:ss clip:f direction:s hidden_size:i layout:i output_sequence:i", lowerRecurrent, nil},
+	{"GRU", 1, [2]int{3, 6}, [2]int{1, 2}, "activation_alpha:fs activation_beta:fs activations:ss clip:f direction:s hidden_size:i layout:i linear_before_reset:i output_sequence:i", lowerRecurrent, nil},
+	{"LSTM", 1, [2]int{3, 8}, [2]int{1, 3}, "activation_alpha:fs activation_beta:fs activations:ss clip:f direction:s hidden_size:i input_forget:i layout:i output_sequence:i", lowerRecurrent, nil},
+	{"DFT", 17, [2]int{1, 3}, [2]int{1, 1}, "axis:i inverse:i onesided:i", lowerDFT, nil},
+	{"STFT", 17, [2]int{2, 4}, [2]int{1, 1}, "onesided:i", lowerSTFT, nil},
+	{"HannWindow", 17, [2]int{1, 1}, [2]int{1, 1}, "output_datatype:i periodic:i", lowerWindow, nil},
+	{"HammingWindow", 17, [2]int{1, 1}, [2]int{1, 1}, "output_datatype:i periodic:i", lowerWindow, nil},
+	{"BlackmanWindow", 17, [2]int{1, 1}, [2]int{1, 1}, "output_datatype:i periodic:i", lowerWindow, nil},
+	{"MelWeightMatrix", 17, [2]int{5, 5}, [2]int{1, 1}, "output_datatype:i", lowerMelWeightMatrix, nil},
+
 	// conv.go, pool.go, resize.go, pad.go
 	{"Conv", 1, [2]int{2, 3}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is pads:is strides:is", lowerConv, convLayouts},
 	{"ConvTranspose", 1, [2]int{2, 3}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is output_padding:is output_shape:is pads:is strides:is", lowerConvTranspose, nil},
@@ -239,7 +259,7 @@ func Known() []string {
 
 var kindNames = map[string]onnx.AttrKind{
 	"f": onnx.AttrFloat, "i": onnx.AttrInt, "s": onnx.AttrString, "t": onnx.AttrTensor,
-	"fs": onnx.AttrFloats, "is": onnx.AttrInts, "g": onnx.AttrGraph,
+	"fs": onnx.AttrFloats, "is": onnx.AttrInts, "g": onnx.AttrGraph, "ss": onnx.AttrStrings,
 }
 
 // find is the row of a node, once the node obeys it.

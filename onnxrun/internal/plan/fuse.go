@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -17,6 +18,9 @@ var fusions = []struct {
 	{"SiLU", fuseSiLU},
 	{"GroupNorm", fuseGroupNorm},
 	{"GroupNorm+SiLU", fuseGroupNormSiLU},
+	{"Conv+Add", fuseConvAdd},
+	{"Conv+scale", fuseConvScale},
+	{"Conv+activation", fuseConvAct},
 }
 
 // fuse rewrites patterns of nodes as one node each.
@@ -154,6 +158,91 @@ func fuseGroupNormSiLU(m *matcher, n *node) *node {
 	attrs := map[string]onnx.Attr{"silu": intAttr(1), "epsilon": norm.src.Attrs["epsilon"], "groups": norm.src.Attrs["groups"]}
 	return fusedNode(n, "GroupNorm", attrs, norm.in...)
 }
+
+// conv is the convolution that makes v for one reader alone, joined with
+// something already or not, when it is float32.
+func (m *matcher) conv(v *value) *node {
+	n := m.from(v, "", "Conv", 1)
+	if n == nil {
+		n = m.from(v, ops.Fused, "Conv", 1)
+	}
+	if n == nil || !ops.IsFloat32(v.DType) {
+		return nil
+	}
+	return n
+}
+
+// withConv is conv ending where last ends, with an input or an attribute more.
+func withConv(last, conv *node, add *value, name string, a onnx.Attr) *node {
+	attrs := maps.Clone(conv.src.Attrs)
+	if attrs == nil {
+		attrs = map[string]onnx.Attr{}
+	}
+	if name != "" {
+		attrs[name] = a
+	}
+	in := slices.Clone(conv.in)
+	if add != nil {
+		in = append(in, nil)[:3]
+		in = append(in, add)
+	}
+	return fusedNode(last, "Conv", attrs, in...)
+}
+
+// fuseConvAdd: a residual added to a convolution is added while its output is
+// still in registers.
+func fuseConvAdd(m *matcher, n *node) *node {
+	if n.src.Domain != "" || n.src.Op != "Add" {
+		return nil
+	}
+	for i := range 2 {
+		c, other := m.conv(n.in[1-i]), n.in[i]
+		if c != nil && len(c.in) < 4 && other.konst == nil && slices.Equal(other.Shape, n.out[0].Shape) && slices.Equal(n.in[1-i].Shape, other.Shape) {
+			return withConv(n, c, other, "", onnx.Attr{})
+		}
+	}
+	return nil
+}
+
+// fuseConvScale: score_sde divides by √2 after each residual.
+func fuseConvScale(m *matcher, n *node) *node {
+	if n.src.Domain != "" || n.src.Op != "Mul" && n.src.Op != "Div" {
+		return nil
+	}
+	for i := range 2 {
+		c, scale := m.conv(n.in[i]), n.in[1-i]
+		if c == nil || scale.konst == nil || scale.Elems() != 1 || len(scale.Shape) > len(n.in[i].Shape) ||
+			n.src.Op == "Div" && i == 1 || hasAttr(c, "act") || hasAttr(c, "out_scale") {
+			continue
+		}
+		s := ops.Data[float32](scale.konst)[0]
+		if n.src.Op == "Div" {
+			s = float32(1 / float64(s))
+		}
+		return withConv(n, c, nil, "out_scale", floatAttr(s))
+	}
+	return nil
+}
+
+// convActs are the activations that a convolution can end with.
+var convActs = map[string]string{"SiLU": "silu", "Relu": "relu", "Elu": "elu", "Tanh": "tanh"}
+
+func fuseConvAct(m *matcher, n *node) *node {
+	act := convActs[n.src.Op]
+	if act == "" || n.src.Domain != "" && n.src.Domain != ops.Fused {
+		return nil
+	}
+	if a, ok := n.src.Attrs["alpha"]; ok && a.Float != 1 {
+		return nil
+	}
+	c := m.conv(n.in[0])
+	if c == nil || hasAttr(c, "act") {
+		return nil
+	}
+	return withConv(n, c, nil, "act", onnx.Attr{Kind: onnx.AttrString, String: act})
+}
+
+func hasAttr(n *node, name string) bool { _, ok := n.src.Attrs[name]; return ok }
 
 // affine splits a binary node into its computed and its constant operand.
 func (m *matcher) affine(n *node, op string) (x, c *value) {

@@ -65,16 +65,15 @@ func (g *graph) join(want func(*node) bool) error {
 // each. The same rules stand behind DiffWRT and SymDiff of the ops of the
 // expression graph.
 func (g *graph) pullback(x, out int) error {
+	w := &writer{graph: g, refs: map[*value]*ops.Ref{}}
 	from, y := g.in[x], g.out[out]
 	v := &value{Type: y.Type, name: "v"}
 	nodes := slices.Clone(g.nodes)
 	active := g.between(from)
-	grads := map[*value]*ops.Ref{y: refOf(v)}
+	grads := map[*value]*ops.Ref{y: w.ref(v)}
 	for _, n := range slices.Backward(nodes) {
-		if !slices.ContainsFunc(n.in, func(v *value) bool { return active[v] }) {
-			continue
-		}
-		d := &ops.Grad{Node: n.src, In: refs(n.in), Out: refs(n.out), Packs: g.packs, Emit: g.emit}
+		d := w.grad(n.src)
+		d.In, d.Out = w.all(n.in), w.all(n.out)
 		some := false
 		for _, v := range n.out {
 			d.DOut = append(d.DOut, grads[v])
@@ -88,11 +87,8 @@ func (g *graph) pullback(x, out int) error {
 				continue
 			}
 			r, err := d.Wrt(j)
-			if err != nil {
-				return err
-			}
-			if r != nil && grads[v] != nil {
-				r, err = g.sum(d, grads[v], r)
+			if err == nil && r != nil && grads[v] != nil {
+				r, err = w.sum(n.src, grads[v], r)
 			}
 			if err != nil {
 				return err
@@ -101,18 +97,14 @@ func (g *graph) pullback(x, out int) error {
 				grads[v] = r
 			}
 		}
-		for _, v := range n.out { // a value has one maker: its gradient is used up
-			delete(grads, v)
-		}
 	}
-	dx := &value{Type: from.Type, name: "gradient", konst: ops.New(from.Type)} // out does not depend on x
+	dx := &value{Type: from.Type, name: "gradient", konst: ops.New(from.Type)} // when out does not depend on x
 	if r := grads[from]; r != nil {
-		d := &ops.Grad{Node: &onnx.Node{Name: from.name}, Packs: g.packs, Emit: g.emit}
-		r, err := d.Spread(r, from.Shape)
+		r, err := w.grad(&onnx.Node{Name: from.name}).Spread(r, from.Shape)
 		if err != nil {
 			return err
 		}
-		dx = valueOf(r)
+		dx = w.value(r)
 	}
 	g.in, g.out = append(g.in, v), []*value{y, dx}
 	g.sweep()
@@ -135,30 +127,67 @@ func (g *graph) between(x *value) map[*value]bool {
 	return active
 }
 
-func (g *graph) sum(d *ops.Grad, a, b *ops.Ref) (*ops.Ref, error) {
-	out, err := g.emit(&onnx.Node{Name: d.Node.Name, Op: "Add", Version: 14, Inputs: []int{0, 1}, Outputs: []int{0}}, []*ops.Ref{a, b})
+// writer adds the nodes of derivative rules to a graph, whose values they know
+// as refs.
+type writer struct {
+	*graph
+	refs map[*value]*ops.Ref
+}
+
+func (w *writer) grad(n *onnx.Node) *ops.Grad {
+	return &ops.Grad{Node: n, Packs: w.packs, Emit: w.emit}
+}
+
+func (w *writer) ref(v *value) *ops.Ref {
+	if v != nil && w.refs[v] == nil {
+		w.refs[v] = &ops.Ref{Arg: ops.Arg{Type: v.Type, Const: v.konst}, Key: v}
+	}
+	return w.refs[v]
+}
+
+func (w *writer) all(list []*value) []*ops.Ref {
+	out := make([]*ops.Ref, len(list))
+	for i, v := range list {
+		out[i] = w.ref(v)
+	}
+	return out
+}
+
+func (w *writer) value(r *ops.Ref) *value {
+	switch {
+	case r == nil:
+		return nil
+	case r.Key == nil: // a constant of a rule's own
+		r.Key = &value{Type: r.Type, name: "constant", konst: r.Const}
+	}
+	return r.Key.(*value)
+}
+
+// sum is the gradient of a value that several nodes read.
+func (w *writer) sum(of *onnx.Node, a, b *ops.Ref) (*ops.Ref, error) {
+	out, err := w.emit(&onnx.Node{Name: "gradient of " + of.Name, Op: "Add", Version: 14, Inputs: []int{0, 1}, Outputs: []int{0}}, []*ops.Ref{a, b})
 	if err != nil {
 		return nil, err
 	}
 	return out[0], nil
 }
 
-// emit adds a node to the graph, or its value when that is known.
-func (g *graph) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
+// emit adds a node to the graph, or its outputs where they are known.
+func (w *writer) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
 	n := &node{src: src, out: make([]*value, len(src.Outputs))}
 	known := true
 	for _, r := range in {
-		v := valueOf(r)
+		v := w.value(r)
 		n.in = append(n.in, v)
 		known = known && (v == nil || v.konst != nil)
 	}
-	if err := g.lower(n); err != nil {
+	if err := w.lower(n); err != nil {
 		return nil, err
 	}
 	var consts []*ops.Tensor
-	if known || n.kernel.Const != nil {
+	if (known || n.kernel.Const != nil) && plain(n.kernel) {
 		var err error
-		if consts, err = fold(src, n.kernel, g.args(n)); err != nil {
+		if consts, err = fold(src, n.kernel, w.args(n)); err != nil {
 			return nil, err
 		}
 	}
@@ -172,34 +201,7 @@ func (g *graph) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
 		}
 	}
 	if consts == nil {
-		g.nodes = append(g.nodes, n)
+		w.nodes = append(w.nodes, n)
 	}
-	return refs(n.out), nil
+	return w.all(n.out), nil
 }
-
-// A ref of the derivative rules stands for a value of the graph.
-func refOf(v *value) *ops.Ref {
-	if v == nil {
-		return nil
-	}
-	return &ops.Ref{Arg: ops.Arg{Type: v.Type, Const: v.konst}, Key: v}
-}
-
-func refs(list []*value) []*ops.Ref {
-	out := make([]*ops.Ref, len(list))
-	for i, v := range list {
-		out[i] = refOf(v)
-	}
-	return out
-}
-
-func valueOf(r *ops.Ref) *value {
-	switch {
-	case r == nil:
-		return nil
-	case r.Key == nil:
-		r.Key = &value{Type: r.Type, name: "constant", konst: r.Const}
-	}
-	return r.Key.(*value)
-}
-

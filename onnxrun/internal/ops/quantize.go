@@ -1,0 +1,522 @@
+package ops
+
+import (
+	"math"
+	"slices"
+
+	"sampleonnx/onnxrun/internal/onnx"
+)
+
+// Quantised tensors: a number is (q - zero point) · scale with integer q. The
+// operators here are plain loops.
+
+func isQuantized(d onnx.DType) bool {
+	return d == onnx.Int8 || d == onnx.Uint8 || d == onnx.Int16 || d == onnx.Uint16
+}
+
+func isByte(d onnx.DType) bool { return d == onnx.Int8 || d == onnx.Uint8 }
+
+// isWide: the type is accumulated in 32 bits already.
+func isQuantizedOrInt32(d onnx.DType) bool { return isQuantized(d) || d == onnx.Int32 }
+
+// scales says which scale and zero point belong to an element: the only one, one
+// for each position on an axis, or one for each block of positions.
+type scales struct {
+	n, inner      int // the axis
+	block, blocks int // of the axis; blocks is 0 when there is one scale along it for all the rest
+}
+
+func (s *scales) of(i int) int {
+	switch {
+	case s.n == 0:
+		return 0
+	case s.blocks == 0:
+		return i / s.inner % s.n
+	}
+	return (i/(s.inner*s.n)*s.blocks+i/s.inner%s.n/s.block)*s.inner + i%s.inner
+}
+
+// scales reads the geometry from inputs 0 and 1 and the attributes axis and
+// block_size.
+func (c *Call) scales() (*scales, error) {
+	x, sc := c.In[0].Type, c.In[1].Type
+	if c.Has(2) && !slices.Equal(c.In[2].Shape, sc.Shape) && c.In[2].Elems() != sc.Elems() {
+		return nil, c.Invalid("the zero points are %v, want the shape of the scales, %v", c.In[2].Type, sc.Shape)
+	}
+	if sc.Elems() == 1 && len(sc.Shape) <= 1 {
+		return &scales{}, nil
+	}
+	axis, err := c.Axis(c.Int("axis", 1), len(x.Shape))
+	if err != nil {
+		return nil, err
+	}
+	s := &scales{n: x.Shape[axis], inner: elems(x.Shape[axis+1:]), block: c.Int("block_size", 0)}
+	if s.block == 0 {
+		if len(sc.Shape) != 1 || sc.Shape[0] != s.n {
+			return nil, c.Invalid("the scales are %v, want %d", sc, s.n)
+		}
+		return s, nil
+	}
+	want := slices.Clone(x.Shape)
+	if s.block < 0 {
+		return nil, c.Invalid("block_size is %d", s.block)
+	}
+	s.blocks = (s.n + s.block - 1) / s.block
+	want[axis] = s.blocks
+	if !slices.Equal(sc.Shape, want) {
+		return nil, c.Invalid("the scales have shape %v, want %v", sc.Shape, want)
+	}
+	return s, nil
+}
+
+// lowerQuantizeLinear: q = round(x / scale) + zero point, into the range of its
+// type.
+func lowerQuantizeLinear(c *Call) (*Kernel, error) {
+	x := c.In[0].Type
+	ok := func(d onnx.DType) bool { return IsFloat32(d) || d == onnx.Int32 }
+	if err := c.want(0, ok, "a float type or int32"); err != nil {
+		return nil, err
+	}
+	if err := c.want(1, ok, "a float type or int32"); err != nil {
+		return nil, err
+	}
+	to := onnx.DType(c.Int("output_dtype", 0))
+	if c.Has(2) {
+		to = c.In[2].DType
+	} else if to == 0 {
+		to = onnx.Uint8
+	}
+	if !isQuantized(to) {
+		return nil, c.Unsupported("quantises to %v", to)
+	}
+	if p := onnx.DType(c.Int("precision", 0)); p != 0 && p != onnx.Float {
+		return nil, c.Unsupported("divides in %v", p)
+	}
+	s, err := c.scales()
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{Out: []Type{{DType: to, Shape: x.Shape}}, FLOPs: 2 * float64(x.Elems())}
+	wide := []Type{{DType: onnx.Float, Shape: x.Shape}, {DType: onnx.Float, Shape: c.In[1].Shape}}
+	if c.Has(2) {
+		wide = append(wide, Type{DType: onnx.Int32, Shape: c.In[2].Shape})
+	}
+	k.Scratch = sizeOf(wide)
+	k.Bind = func(m Memory) []Task {
+		t, tasks := casts(&m, wide)
+		in, by := Data[float32](t[0]), Data[float32](t[1])
+		zero := make([]int32, len(by))
+		if len(t) > 2 {
+			zero = Data[int32](t[2])
+		}
+		f := func(i int) float64 {
+			j := s.of(i)
+			return math.RoundToEven(float64(in[i]/by[j])) + float64(zero[j])
+		}
+		return append(tasks, rounded(m.Out[0], f)...)
+	}
+	return k, nil
+}
+
+// rounded fills a quantised tensor with what f gives, saturated.
+func rounded(out *Tensor, f func(i int) float64) []Task {
+	switch out.DType {
+	case onnx.Int8:
+		return saturated(Data[int8](out), f)
+	case onnx.Int16:
+		return saturated(Data[int16](out), f)
+	case onnx.Uint16:
+		return saturated(Data[uint16](out), f)
+	}
+	return saturated(Data[uint8](out), f)
+}
+
+func saturated[T integer](dst []T, f func(i int) float64) []Task {
+	return eachPart(len(dst), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			dst[i] = floatTo[T](f(i))
+		}
+	})
+}
+
+// sizeOf is the scratch memory that casts needs.
+func sizeOf(types []Type) (n int) {
+	for _, t := range types {
+		n += align64(t.Bytes())
+	}
+	return n
+}
+
+// casts converts the inputs, from the first on, to the given types in scratch
+// memory. Inputs of which the type has no element type, or that are left out,
+// give nil.
+func casts(m *Memory, types []Type) (list []*Tensor, tasks []Task) {
+	mem := m.Shared()
+	for i, t := range types {
+		if t.DType == 0 || i >= len(m.In) || m.In[i] == nil {
+			list = append(list, nil)
+			continue
+		}
+		v := View(t, mem)
+		mem = mem[align64(t.Bytes()):]
+		list = append(list, v)
+		tasks = append(tasks, eachPart(t.Elems(), caster(v, m.In[i]))...)
+	}
+	return list, tasks
+}
+
+// lowerDequantizeLinear: x = (q - zero point) · scale.
+func lowerDequantizeLinear(c *Call) (*Kernel, error) {
+	q := c.In[0].Type
+	if err := c.want(0, isQuantizedOrInt32, "a quantised type or int32"); err != nil {
+		return nil, err
+	}
+	if err := c.want(1, IsFloat32, "a float type"); err != nil {
+		return nil, err
+	}
+	if c.Has(2) && c.In[2].DType != q.DType {
+		return nil, c.Invalid("the zero points are %v, want %v", c.In[2].Type, q.DType)
+	}
+	s, err := c.scales()
+	if err != nil {
+		return nil, err
+	}
+	to := onnx.DType(c.Int("output_dtype", 0))
+	if to == 0 {
+		to = c.In[1].DType
+	}
+	if !IsFloat32(to) {
+		return nil, c.Unsupported("gives %v", to)
+	}
+	wide := []Type{{DType: onnx.Int32, Shape: q.Shape}, {DType: onnx.Float, Shape: c.In[1].Shape}}
+	if c.Has(2) {
+		wide = append(wide, Type{DType: onnx.Int32, Shape: c.In[2].Shape})
+	}
+	k := &Kernel{Out: []Type{{DType: to, Shape: q.Shape}}, Scratch: sizeOf(wide), FLOPs: 2 * float64(q.Elems())}
+	k.Bind = func(m Memory) []Task {
+		t, tasks := casts(&m, wide)
+		in, by, dst := Data[int32](t[0]), Data[float32](t[1]), Data[float32](m.Out[0])
+		zero := make([]int32, len(by))
+		if len(t) > 2 {
+			zero = Data[int32](t[2])
+		}
+		return append(tasks, eachPart(len(dst), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				j := s.of(i)
+				dst[i] = float32(in[i]-zero[j]) * by[j]
+			}
+		})...)
+	}
+	return k, nil
+}
+
+// lowerDynamicQuantizeLinear finds scale and zero point for uint8 from the least
+// and the greatest number.
+func lowerDynamicQuantizeLinear(c *Call) (*Kernel, error) {
+	if err := c.want(0, func(d onnx.DType) bool { return d == onnx.Float }, "float32"); err != nil {
+		return nil, err
+	}
+	x := c.In[0].Type
+	k := &Kernel{FLOPs: 4 * float64(x.Elems()), Scratch: 8}
+	k.Out = []Type{{DType: onnx.Uint8, Shape: x.Shape}, {DType: onnx.Float, Shape: []int{}}, {DType: onnx.Uint8, Shape: []int{}}}
+	k.Bind = func(m Memory) []Task {
+		src := Data[float32](m.In[0])
+		found := scratchOf[float32](m.Shared(), 2) // scale, zero point
+		tasks := Serial(func() {
+			lo, hi := float32(0), float32(0)
+			for _, v := range src {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+			scale := (hi - lo) / 255
+			if hi == lo {
+				scale = 1. / 255
+			}
+			zero := float32(math.RoundToEven(float64(max(0, min(255, -lo/scale)))))
+			found[0], found[1] = scale, zero
+			if len(m.Out) > 1 && m.Out[1] != nil {
+				Data[float32](m.Out[1])[0] = scale
+			}
+			if len(m.Out) > 2 && m.Out[2] != nil {
+				Data[uint8](m.Out[2])[0] = uint8(zero)
+			}
+		})
+		if m.Out[0] == nil {
+			return tasks
+		}
+		return append(tasks, rounded(m.Out[0], func(i int) float64 {
+			return math.RoundToEven(float64(src[i]/found[0])) + float64(found[1])
+		})...)
+	}
+	return k, nil
+}
+
+// lowerIntegerMatMul is MatMulInteger (A, B, zero points) and QLinearMatMul (A,
+// scale, zero point, B, scale, zero point, scale and zero point of the result).
+// Zero points and scales are one for all, one for each row of A or one for each
+// column of B.
+func lowerIntegerMatMul(c *Call) (*Kernel, error) {
+	linear := c.Node.Op == "QLinearMatMul"
+	ai, bi, za, zb := 0, 1, 2, 3
+	if linear {
+		ai, bi, za, zb = 0, 3, 2, 5
+	}
+	for _, i := range []int{ai, bi} {
+		if err := c.want(i, isByte, "an 8-bit integer type"); err != nil {
+			return nil, err
+		}
+	}
+	a, b := c.In[ai].Shape, c.In[bi].Shape
+	if len(a) == 0 || len(b) == 0 {
+		return nil, c.Invalid("multiplies %v and %v, want no scalars", a, b)
+	}
+	am, bm := slices.Clone(a), slices.Clone(b)
+	if len(a) == 1 {
+		am = []int{1, a[0]}
+	}
+	if len(b) == 1 {
+		bm = []int{b[0], 1}
+	}
+	rows, depth, cols := am[len(am)-2], am[len(am)-1], bm[len(bm)-1]
+	if bm[len(bm)-2] != depth {
+		return nil, c.Invalid("multiplies %v and %v", a, b)
+	}
+	batchOf := &Call{Node: c.Node, In: []Arg{{Type: Type{Shape: am[:len(am)-2]}}, {Type: Type{Shape: bm[:len(bm)-2]}}}}
+	batch, err := batchOf.broadcastShape(0, 1)
+	if err != nil {
+		return nil, err
+	}
+	shape := slices.Clone(batch)
+	if len(a) > 1 {
+		shape = append(shape, rows)
+	}
+	if len(b) > 1 {
+		shape = append(shape, cols)
+	}
+	var wide []Type
+	for i := range c.In {
+		t := c.In[i].Type
+		switch {
+		case c.In[i].Absent:
+			t = Type{}
+		case isInteger(t.DType):
+			t.DType = onnx.Int32
+		default:
+			t.DType = onnx.Float
+		}
+		wide = append(wide, t)
+	}
+	out := Type{DType: onnx.Int32, Shape: shape}
+	if linear {
+		out.DType = c.In[7].DType
+		if !isByte(out.DType) {
+			return nil, c.Invalid("the zero point of the result is %v, want an 8-bit integer type", c.In[7].Type)
+		}
+	}
+	// perRow and perCol check one input and tell how to step through it.
+	step := func(i, n int, matrix []int) (int, error) {
+		if !c.Has(i) || c.In[i].Elems() == 1 {
+			return 0, nil
+		}
+		if c.In[i].Elems() != n || len(matrix) > 2 && len(c.In[i].Shape) > 1 {
+			return 0, c.Unsupported("input %d is %v beside a matrix %v", i, c.In[i].Type, matrix)
+		}
+		return 1, nil
+	}
+	var steps [4]int // of the zero points of A and B, of the scales of A and B
+	for j, i := range []int{za, zb, 1, 4} {
+		if j >= 2 && !linear {
+			break
+		}
+		n, matrix := rows, am
+		if j%2 == 1 {
+			n, matrix = cols, bm
+		}
+		if steps[j], err = step(i, n, matrix); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range []int{6, 7} {
+		if linear && c.In[i].Elems() != 1 {
+			return nil, c.Unsupported("input %d is %v, want one number", i, c.In[i].Type)
+		}
+	}
+	l := newLattice(batch, broadcastStrides(am[:len(am)-2], batch), broadcastStrides(bm[:len(bm)-2], batch))
+	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(wide), WorkerScratch: 4 * cols, FLOPs: 2 * float64(elems(batch)*rows*cols) * float64(depth)}
+	k.Bind = func(m Memory) []Task {
+		t, tasks := casts(&m, wide)
+		x, y := Data[int32](t[ai]), Data[int32](t[bi])
+		ints := func(i int) []int32 {
+			if i < len(t) && t[i] != nil {
+				return Data[int32](t[i])
+			}
+			return []int32{0}
+		}
+		zx, zy := ints(za), ints(zb)
+		var put func(at int, sums []int32, row int)
+		if linear {
+			sa, sb, sy, zero := Data[float32](t[1]), Data[float32](t[4]), Data[float32](t[6]), Data[int32](t[7])
+			scale := func(row, col int) float64 {
+				return float64(sa[row*steps[2]]) * float64(sb[col*steps[3]]) / float64(sy[0])
+			}
+			if out.DType == onnx.Int8 {
+				put = putScaled(Data[int8](m.Out[0]), scale, zero)
+			} else {
+				put = putScaled(Data[uint8](m.Out[0]), scale, zero)
+			}
+		} else {
+			dst := Data[int32](m.Out[0])
+			put = func(at int, sums []int32, _ int) { copy(dst[at:], sums) }
+		}
+		return append(tasks, eachRow(elems(batch)*rows, depth*cols, func(r, worker int) {
+			sums := scratchOf[int32](m.Worker(worker), cols)
+			clear(sums)
+			w := l.walkTo(len(l.dims), r/rows)
+			row := r % rows
+			xs := x[(w.off[0]*rows+row)*depth:][:depth]
+			ys := y[w.off[1]*depth*cols:]
+			z := zx[row*steps[0]]
+			for d, v := range xs {
+				for j, u := range ys[d*cols:][:cols] {
+					sums[j] += (v - z) * (u - zy[j*steps[1]])
+				}
+			}
+			put(r*cols, sums, row)
+		})...)
+	}
+	return k, nil
+}
+
+func putScaled[T integer](dst []T, scale func(row, col int) float64, zero []int32) func(at int, sums []int32, row int) {
+	return func(at int, sums []int32, row int) {
+		for j, v := range sums {
+			dst[at+j] = floatTo[T](math.RoundToEven(float64(v)*scale(row, j) + float64(zero[0])))
+		}
+	}
+}
+
+// lowerIntegerConv is ConvInteger (x, w, zero points) and QLinearConv (x, scale,
+// zero point, w, scale, zero point, scale and zero point of the result, bias).
+func lowerIntegerConv(c *Call) (*Kernel, error) {
+	linear := c.Node.Op == "QLinearConv"
+	xi, wi, zx, zw := 0, 1, 2, 3
+	if linear {
+		xi, wi, zx, zw = 0, 3, 2, 5
+	}
+	for _, i := range []int{xi, wi} {
+		if err := c.want(i, isByte, "an 8-bit integer type"); err != nil {
+			return nil, err
+		}
+	}
+	x, w := c.In[xi].Type, c.In[wi].Type
+	groups := c.Int("group", 1)
+	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || groups < 1 || w.Shape[1]*groups != x.Shape[1] || w.Shape[0]%groups != 0 {
+		return nil, c.Invalid("convolves %v with %v in %d groups", x, w, groups)
+	}
+	if ks := c.Ints("kernel_shape"); ks != nil && !slices.Equal(ks, w.Shape[2:]) {
+		return nil, c.Invalid("kernel_shape is %v, the weights are %v", ks, w.Shape)
+	}
+	win, err := newWindow(c, x.Shape[2:], w.Shape[2:], false)
+	if err != nil {
+		return nil, err
+	}
+	if err := win.check(c, x.Shape[0], x.Shape[1], w.Shape[0]); err != nil {
+		return nil, err
+	}
+	outCh := w.Shape[0]
+	out := Type{DType: onnx.Int32, Shape: slices.Concat([]int{x.Shape[0], outCh}, win.out)}
+	if linear {
+		out.DType = c.In[7].DType
+		if !isByte(out.DType) {
+			return nil, c.Invalid("the zero point of the result is %v, want an 8-bit integer type", c.In[7].Type)
+		}
+	}
+	var wide []Type
+	for i := range c.In {
+		t := c.In[i].Type
+		switch {
+		case c.In[i].Absent:
+			t = Type{}
+		case isInteger(t.DType):
+			t.DType = onnx.Int32
+		default:
+			t.DType = onnx.Float
+		}
+		wide = append(wide, t)
+		n := 1
+		switch {
+		case i == xi || i == wi:
+			continue
+		case linear && i == 8 && c.Has(i) && c.In[i].Elems() != outCh:
+			return nil, c.Invalid("the bias is %v, want %d numbers", c.In[i].Type, outCh)
+		case i == zw || linear && (i == 4 || i == 8):
+			n = outCh
+		}
+		if c.Has(i) && c.In[i].Elems() != 1 && c.In[i].Elems() != n {
+			return nil, c.Invalid("input %d is %v, want %d numbers", i, c.In[i].Type, n)
+		}
+	}
+	taps, depth := win.taps(), w.Shape[1]
+	inPlane, outPlane := elems(win.in), elems(win.out)
+	rank, st := len(win.in), strides(win.in)
+	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(wide), FLOPs: 2 * float64(out.Elems()) * float64(taps*depth)}
+	k.Bind = func(m Memory) []Task {
+		t, tasks := casts(&m, wide)
+		src, weights := Data[int32](t[xi]), Data[int32](t[wi])
+		ints := func(i int) []int32 {
+			if i < len(t) && t[i] != nil {
+				return Data[int32](t[i])
+			}
+			return []int32{0}
+		}
+		zeroX, zeroW := ints(zx), ints(zw)
+		var put func(i, ch int, sum int32)
+		if linear {
+			bias, sx, sw, sy, zero := ints(8), Data[float32](t[1]), Data[float32](t[4]), Data[float32](t[6]), Data[int32](t[7])
+			value := func(ch int, sum int32) float64 {
+				scale := float64(sx[0]) * float64(sw[ch%len(sw)]) / float64(sy[0])
+				return math.RoundToEven(float64(sum+bias[ch%len(bias)])*scale + float64(zero[0]))
+			}
+			if out.DType == onnx.Int8 {
+				dst := Data[int8](m.Out[0])
+				put = func(i, ch int, sum int32) { dst[i] = floatTo[int8](value(ch, sum)) }
+			} else {
+				dst := Data[uint8](m.Out[0])
+				put = func(i, ch int, sum int32) { dst[i] = floatTo[uint8](value(ch, sum)) }
+			}
+		} else {
+			dst := Data[int32](m.Out[0])
+			put = func(i, _ int, sum int32) { dst[i] = sum }
+		}
+		if outPlane == 0 {
+			return nil
+		}
+		return append(tasks, eachRow(out.Elems(), taps*depth*4, func(i, _ int) {
+			ch := i / outPlane % outCh
+			image := i / outPlane / outCh
+			first := image*x.Shape[1] + ch/(outCh/groups)*depth
+			z := zeroW[ch%len(zeroW)]
+			sum := int32(0)
+			for tap := range taps {
+				off, o, kk := 0, i%outPlane, tap
+				for d := rank - 1; d >= 0; d-- {
+					p := win.at(d, o%win.out[d], kk%win.kernel[d])
+					o /= win.out[d]
+					kk /= win.kernel[d]
+					if p < 0 || p >= win.in[d] {
+						off = -1
+						break
+					}
+					off += p * st[d]
+				}
+				if off < 0 {
+					continue
+				}
+				for d := range depth {
+					sum += (src[(first+d)*inPlane+off] - zeroX[0]) * (weights[(ch*depth+d)*taps+tap] - z)
+				}
+			}
+			put(i, ch, sum)
+		})...)
+	}
+	return k, nil
+}

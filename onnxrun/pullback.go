@@ -1,0 +1,64 @@
+package onnxrun
+
+import (
+	"fmt"
+
+	"sampleonnx/onnxrun/internal/ops"
+	"sampleonnx/onnxrun/internal/plan"
+)
+
+// Pullback is a network's derivative as a function: dst = vᵀ ∂out/∂x, for each
+// sample the gradient by x of the product of v and the network's output. In all
+// else it is like Field.
+func (m *Model) Pullback(shape ...int) (func(dst, v, x []float32, t []float64) error, error) {
+	f, err := m.PullbackOf(FieldSpec{Shape: shape})
+	if err != nil {
+		return nil, err
+	}
+	return func(dst, v, x []float32, t []float64) error { return f(nil, dst, v, x, t) }, nil
+}
+
+// PullbackOf is Pullback with the inputs named, for outputs of any shape, which v
+// then has. It gives the output as well, which it computes on the way; out may be
+// nil.
+func (m *Model) PullbackOf(spec FieldSpec) (func(out, dst, v, x []float32, t []float64) error, error) {
+	f, err := m.field(spec)
+	if err != nil {
+		return nil, err
+	}
+	f.compile = func(types []ops.Type) (*plan.Plan, error) { return m.pullback(types, f.x, f.out) }
+	if err := f.tryOne(); err != nil {
+		return nil, err
+	}
+	return f.pullback, nil
+}
+
+func (f *field) pullback(out, dst, v, x []float32, t []float64) error {
+	n := len(t)
+	if len(x) != n*f.dim || len(dst) != n*f.dim || len(v) != n*f.outDim || out != nil && len(out) != n*f.outDim {
+		return fieldError("pullback of shape %v to %v: %d times, but %d elements in, %d out, v has %d and the gradient %d",
+			f.outShape, f.shape, n, len(x), len(out), len(v), len(dst))
+	}
+	return f.calls(t, func(i, j int) error {
+		var o []float32
+		if out != nil {
+			o = out[i*f.outDim : j*f.outDim]
+		}
+		return f.call(o, dst[i*f.dim:j*f.dim], v[i*f.outDim:j*f.outDim], x[i*f.dim:j*f.dim], t[i:j])
+	})
+}
+
+// pullback is the plan of an output and its derivative by an input, compiled at
+// most once.
+func (m *Model) pullback(types []ops.Type, x, out int) (*plan.Plan, error) {
+	key := fmt.Sprint("pullback ", x, out, types)
+	m.mu.Lock()
+	e := m.plans[key]
+	if e == nil {
+		e = &entry{}
+		m.plans[key] = e
+	}
+	m.mu.Unlock()
+	e.once.Do(func() { e.plan, e.err = m.program.Pullback(types, nil, x, out) })
+	return e.plan, e.err
+}
