@@ -22,6 +22,9 @@ type Config struct {
 	// Threads is the number of threads a run uses; 0 means GOMAXPROCS. The
 	// result does not depend on it, bit for bit.
 	Threads int
+	// Exact forbids the algorithms that give up exactness for speed: Winograd's
+	// convolutions, whose rounding errors are a few times those of a plain sum.
+	Exact bool
 	// Limits bound what a file may ask for.
 	Limits Limits
 }
@@ -90,7 +93,7 @@ func (c Config) build(name string, file *onnx.Model, err error) (*Model, error) 
 	if memory == 0 {
 		memory = 64 << 30
 	}
-	program, err := plan.New(file, threads, memory)
+	program, err := plan.New(file, plan.Options{Threads: threads, Memory: memory, Exact: c.Exact})
 	if err != nil {
 		file.Close()
 		return nil, inFile(err, name)

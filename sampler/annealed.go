@@ -15,16 +15,26 @@ import (
 // It cannot cross between separated modes in any useful time and its score is
 // unknown where there are no data; [Annealed] is the remedy. The field is
 // called with t = σ.
+//
+// Temperature τ scales the noise to √(2ατ), and the chain then samples
+// p_σ^{1/τ} as α → 0. That is so for Langevin dynamics in equilibrium only: the
+// samplers that change σ have no such setting, because there scaled noise
+// samples no power of p (EDM's SNoise corrects an error of the network).
 type Langevin struct {
 	Sigma float64
 	Alpha float64
 	Steps int
+
+	Temperature float64 // τ; 0 means 1
 }
 
 func (l Langevin) Sample(ctx context.Context, b *Batch, score Field) error {
 	if !(l.Sigma > 0) || !(l.Alpha > 0) || l.Steps <= 0 {
 		return fmt.Errorf("sampler: Langevin needs a Sigma, an Alpha and Steps above 0, has %g, %g and %d",
 			l.Sigma, l.Alpha, l.Steps)
+	}
+	if l.Temperature < 0 {
+		return fmt.Errorf("sampler: Langevin's Temperature is %g, below 0", l.Temperature)
 	}
 	if err := b.ready(score); err != nil {
 		return err
@@ -33,7 +43,7 @@ func (l Langevin) Sample(ctx context.Context, b *Batch, score Field) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := b.langevin(score, l.Sigma, l.Alpha); err != nil {
+		if err := b.langevin(score, l.Sigma, l.Alpha, or(l.Temperature, 1)); err != nil {
 			return err
 		}
 		if err := b.done(Progress{Step: i + 1, Steps: l.Steps, T: l.Sigma, Sigma: l.Sigma}); err != nil {
@@ -43,15 +53,15 @@ func (l Langevin) Sample(ctx context.Context, b *Batch, score Field) error {
 	return nil
 }
 
-// langevin is x ← x + α s(x, t) + √(2α) z.
-func (b *Batch) langevin(score Field, t, alpha float64) error {
+// langevin is x ← x + α s(x, t) + √(2ατ) z.
+func (b *Batch) langevin(score Field, t, alpha, tau float64) error {
 	if err := b.eval(score, t); err != nil {
 		return err
 	}
 	if err := b.draw(PurposeCorrector); err != nil {
 		return err
 	}
-	b.move(1, alpha, math.Sqrt(2*alpha))
+	b.move(1, alpha, math.Sqrt(2*alpha*tau))
 	return nil
 }
 
@@ -103,7 +113,7 @@ func (a Annealed) Sample(ctx context.Context, b *Batch, score Field) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := b.langevin(score, sigma, alpha); err != nil {
+			if err := b.langevin(score, sigma, alpha, 1); err != nil {
 				return err
 			}
 			p.Step++

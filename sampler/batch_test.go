@@ -87,6 +87,7 @@ func samplers() map[string]setup {
 			}
 		}
 		all["flow "+name] = setup{Flow{SDE: sde}, sde, sde.Prior()}
+		all["flow heun "+name] = setup{Flow{SDE: sde, Heun: true, RTol: 1e-2, ATol: 1e-2}, sde, sde.Prior()}
 		all["flow+denoise "+name] = setup{Flow{SDE: sde, RTol: 1e-3, ATol: 1e-4, Denoise: true}, sde, sde.Prior()}
 	}
 	return all
@@ -375,32 +376,45 @@ func TestStepsDoNotAllocate(t *testing.T) {
 		few, many Sampler
 		path      schedules.Path
 	}{
-		"langevin": {Langevin{1, 0.1, 2}, Langevin{1, 0.1, 50}, schedules.Sigma{}},
+		"langevin": {Langevin{1, 0.1, 2, 0}, Langevin{1, 0.1, 50, 0}, schedules.Sigma{}},
 		"annealed": {Annealed{[]float64{4, 1}, 2, 0.1, true}, Annealed{[]float64{4, 1}, 50, 0.1, true}, schedules.Sigma{}},
 		"pc":       {pc(2), pc(50), ve},
 		"flow":     {Flow{SDE: ve, RTol: 1, ATol: 1}, Flow{SDE: ve, RTol: 1e-7, ATol: 1e-7}, ve},
 	} {
-		b := &Batch{X: make([]float32, 5*testDim), Dim: testDim, Noise: Philox(2)}
-		score := Relabel(FromNormalised(curved(s.path), schedules.Sigma{}), func(t float64) float64 { return t })
-		run := func(s Sampler) float64 {
-			return testing.AllocsPerRun(20, func() {
-				if err := b.Prior(4); err != nil {
-					t.Fatal(err)
-				}
-				b.Calls = 0
-				if err := s.Sample(context.Background(), b, score); err != nil {
-					t.Fatal(err)
-				}
-			})
-		}
-		few, fewCalls := run(s.few), b.Calls
-		many, manyCalls := run(s.many), b.Calls
-		if manyCalls < 2*fewCalls {
-			t.Fatalf("%s: %d and %d calls tell nothing", name, fewCalls, manyCalls)
-		}
-		if few > 2 || many > 2 {
-			t.Errorf("%s: %v allocations with %d evaluations, %v with %d", name, few, fewCalls, many, manyCalls)
-		}
+		checkAllocs(t, name, s.few, s.many, s.path)
+	}
+	few, many := ladderSamplers(append(schedules.Karras(4, 0.05, 7, 3), 0)), ladderSamplers(append(schedules.Karras(4, 0.05, 7, 40), 0))
+	for name := range few {
+		checkAllocs(t, name, few[name], many[name], schedules.Sigma{})
+	}
+	levels := func(n int) Sampler {
+		return Consistent{Sigmas: schedules.Geometric(4, 0.05, n), Eps: 0.0025, Denoise: true}
+	}
+	checkAllocs(t, "consistent", levels(5), levels(60), schedules.Sigma{})
+}
+
+func checkAllocs(t *testing.T, name string, fewer, more Sampler, path schedules.Path) {
+	t.Helper()
+	b := &Batch{X: make([]float32, 5*testDim), Dim: testDim, Noise: Philox(2)}
+	score := Relabel(FromNormalised(curved(path), schedules.Sigma{}), func(t float64) float64 { return t })
+	run := func(s Sampler) float64 {
+		return testing.AllocsPerRun(20, func() {
+			if err := b.Prior(4); err != nil {
+				t.Fatal(err)
+			}
+			b.Calls = 0
+			if err := s.Sample(context.Background(), b, score); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few, fewCalls := run(fewer), b.Calls
+	many, manyCalls := run(more), b.Calls
+	if manyCalls < 2*fewCalls {
+		t.Fatalf("%s: %d and %d calls tell nothing", name, fewCalls, manyCalls)
+	}
+	if few > 2 || many > 2 {
+		t.Errorf("%s: %v allocations with %d evaluations, %v with %d", name, few, fewCalls, many, manyCalls)
 	}
 }
 
@@ -418,7 +432,7 @@ func BenchmarkStep(b *testing.B) {
 		name string
 		of   func(steps int) Sampler
 	}{
-		{"langevin", func(n int) Sampler { return Langevin{1, 0.1, n} }},
+		{"langevin", func(n int) Sampler { return Langevin{1, 0.1, n, 0} }},
 		{"annealed", func(n int) Sampler { return Annealed{[]float64{1}, n, 0.1, false} }},
 		{"pc", func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: ReverseDiffusion} }},
 		{"pc+langevin", func(n int) Sampler {

@@ -77,7 +77,7 @@ func (a AnnealedCorrector) Step(b *Batch, score Field, at Tick) error {
 	step := snr(a.SNR) * sigma
 	alpha := 2 * alphaK * float64(step*step)
 	for range max(a.Steps, 1) {
-		if err := b.langevin(score, at.T, alpha); err != nil {
+		if err := b.langevin(score, at.T, alpha, 1); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ type rhs func(dst, y []float64, t []float64, id []int) error
 // all samples is the published code's coupled batch.
 type dopri struct {
 	rtol, atol float64
+	heun       bool // the pair of Heun and Euler in place of Dormand and Prince's
 
 	// The systems still on their way, packed.
 	id       []int
@@ -34,20 +35,44 @@ type dopri struct {
 	size   int
 }
 
-// The tableau; the seventh stage is f at the new point, and the next step's
-// first.
-var (
-	dopriC = [6]float64{0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1}
-	dopriA = [6][5]float64{
+// A pair is an embedded pair's tableau. The last stage is f at the new point,
+// and the next step's first; e is the difference of the two orders, and root
+// undoes the power of h it goes with.
+type pair struct {
+	c    []float64
+	a    [][]float64
+	e    []float64
+	root func(float64) float64
+}
+
+var dormandPrince = pair{
+	c: []float64{0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1},
+	a: [][]float64{
 		1: {1. / 5},
 		2: {3. / 40, 9. / 40},
 		3: {44. / 45, -56. / 15, 32. / 9},
 		4: {19372. / 6561, -25360. / 2187, 64448. / 6561, -212. / 729},
 		5: {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
+		6: {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84},
+	},
+	e:    []float64{-71. / 57600, 0, 71. / 16695, -71. / 1920, 17253. / 339200, -22. / 525, 1. / 40},
+	root: fifthRoot,
+}
+
+// heunEuler is of order 2(1).
+var heunEuler = pair{
+	c:    []float64{0, 1, 1},
+	a:    [][]float64{1: {1}, 2: {1. / 2, 1. / 2}},
+	e:    []float64{-1. / 2, 1. / 2, 0},
+	root: math.Sqrt,
+}
+
+func (d *dopri) pair() *pair {
+	if d.heun {
+		return &heunEuler
 	}
-	dopriB = [6]float64{35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84}
-	dopriE = [7]float64{-71. / 57600, 0, 71. / 16695, -71. / 1920, 17253. / 339200, -22. / 525, 1. / 40}
-)
+	return &dormandPrince
+}
 
 // A stuckError is a system whose step has shrunk to nothing.
 type stuckError struct {
@@ -127,7 +152,7 @@ func (d *dopri) first(f rhs, t0, t1 float64) error {
 		d2 := d.rms(k1, y) / h0
 		h1 := max(1e-6, h0*1e-3)
 		if big := max(d1, d2); big > 1e-15 {
-			h1 = fifthRoot(0.01 / big)
+			h1 = d.pair().root(0.01 / big)
 		}
 		d.h[i] = min(100*h0, h1, span)
 	}
@@ -152,17 +177,11 @@ func (d *dopri) attempt(f rhs, t1 float64) error {
 		}
 		d.h[i] = math.Abs(d.step[i])
 	}
-	for s := 1; s < 7; s++ {
-		var a []float64
-		c := 1.0
-		if s < 6 {
-			a, c = dopriA[s][:s], dopriC[s]
-		} else {
-			a = dopriB[:]
-		}
+	pair := d.pair()
+	for s := 1; s < len(pair.c); s++ {
 		for i := range n {
-			d.ts[i] = d.t[i] + float64(c*d.step[i])
-			d.advance(i, a)
+			d.ts[i] = d.t[i] + float64(pair.c[s]*d.step[i])
+			d.advance(i, pair.a[s])
 		}
 		all := n * d.size
 		if err := f(d.k[s][:all], d.next[:all], d.ts[:n], d.id[:n]); err != nil {
@@ -192,13 +211,13 @@ func (d *dopri) advance(i int, a []float64) {
 // judge accepts or rejects every system's attempt, sets its next step, and
 // packs the systems that are still on their way.
 func (d *dopri) judge(out []float64, t1 float64) {
-	kept := 0
+	kept, pair := 0, d.pair()
 	for i := range d.active {
 		size := d.norm(i)
 		if size < 1 {
 			grew := 10.0
 			if size > 0 {
-				grew = min(10, 0.9/fifthRoot(size))
+				grew = min(10, 0.9/pair.root(size))
 			}
 			if d.rejected[i] {
 				grew = min(1, grew)
@@ -212,9 +231,9 @@ func (d *dopri) judge(out []float64, t1 float64) {
 				continue
 			}
 			copy(d.row(d.y, i), d.row(d.next, i))
-			copy(d.row(d.k[0], i), d.row(d.k[6], i))
+			copy(d.row(d.k[0], i), d.row(d.k[len(pair.c)-1], i))
 		} else {
-			shrank := 0.9 / fifthRoot(size)
+			shrank := 0.9 / pair.root(size)
 			if !(shrank > 0.2) { // or not a number
 				shrank = 0.2
 			}
@@ -234,11 +253,11 @@ func (d *dopri) judge(out []float64, t1 float64) {
 // norm is the size of the difference between the two orders, in units of
 // what the tolerances allow.
 func (d *dopri) norm(i int) float64 {
-	y, next, h := d.row(d.y, i), d.row(d.next, i), d.step[i]
+	y, next, h, pair := d.row(d.y, i), d.row(d.next, i), d.step[i], d.pair()
 	sum := 0.0
 	for e := range y {
 		diff := 0.0
-		for j, w := range dopriE {
+		for j, w := range pair.e {
 			diff += float64(w * d.k[j][i*d.size+e])
 		}
 		v := diff * h / (d.atol + float64(max(math.Abs(y[e]), math.Abs(next[e]))*d.rtol))

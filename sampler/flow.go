@@ -28,6 +28,11 @@ type Flow struct {
 	RTol, ATol float64 // tolerances; 0 means 1e-5
 	Coupled    bool
 
+	// Heun takes Heun's method with Euler's as its error estimate, of order
+	// 2(1), in place of Dormand and Prince's pair: two evaluations a step, for
+	// rough tolerances.
+	Heun bool
+
 	// Denoise ends with the mean of one reverse-diffusion step at ε, one of N
 	// in all; N is 0 for 1000.
 	Denoise bool
@@ -73,7 +78,7 @@ func (f Flow) integrate(ctx context.Context, b *Batch, score Field, t0, t1 float
 		size = len(b.X)
 	}
 	d := &b.ode
-	d.rtol, d.atol = tolerance(f.RTol), tolerance(f.ATol)
+	d.rtol, d.atol, d.heun = tolerance(f.RTol), tolerance(f.ATol), f.Heun
 	b.state = grow(b.state, len(b.X))
 	scale(b.state, b.X, 1)
 

@@ -20,21 +20,16 @@ import (
 // Both functions are without branches, which random bits would mispredict
 // half of the time.
 func boxMuller(dst []float32, w *words) {
-	// Whole pairs first, with lengths that the compiler can see.
-	var z [len(w)]float32
-	if len(dst) == len(z) {
-		pairs((*[len(z)]float32)(dst), w)
-		return
-	}
-	pairs(&z, w)
-	copy(dst, z[:])
-}
-
-func pairs(z *[4 * chunk]float32, w *words) {
-	for i := 0; i < len(z); i += 2 {
+	i := 0
+	for ; i+2 <= len(dst) && i+2 <= len(w); i += 2 {
 		r := math.Sqrt(-2 * logUnit(w[i]))
 		sin, cos := sincosTurn(w[i+1])
-		z[i], z[i+1] = float32(r*cos), float32(r*sin)
+		dst[i], dst[i+1] = float32(r*cos), float32(r*sin)
+	}
+	if i < len(dst) {
+		r := math.Sqrt(-2 * logUnit(w[i]))
+		_, cos := sincosTurn(w[i+1])
+		dst[i] = float32(r * cos)
 	}
 }
 

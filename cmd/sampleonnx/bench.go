@@ -42,7 +42,8 @@ type timing struct {
 func bench(ctx context.Context, args []string, std streams) error {
 	f := flagSet("bench")
 	batch := f.IntP("batch", "b", 1, "`B`, what a dimension that the model leaves open becomes")
-	threads := f.IntP("threads", "t", 0, "`T` threads (default: all processors)")
+	var config onnxrun.Config
+	configFlags(f, &config)
 	minTime := f.Duration("min-time", time.Second, "measure for `TIME` at least")
 	shapes := f.StringArray("shape", nil, "shape of an input: `NAME=1,3,32,32`; can be repeated")
 	asJSON := f.Bool("json", false, "print one JSON object")
@@ -53,7 +54,7 @@ func bench(ctx context.Context, args []string, std streams) error {
 		return usagef("--batch %d: want 1 or more", *batch)
 	}
 	begin := time.Now()
-	m, err := openModel(f.Arg(0), *threads)
+	m, err := openModel(f.Arg(0), config)
 	if err != nil {
 		return err
 	}

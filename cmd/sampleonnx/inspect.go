@@ -78,7 +78,7 @@ func inspect(args []string, std streams) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(f.Arg(0), 0)
+	m, err := openModel(f.Arg(0), onnxrun.Config{})
 	if err != nil {
 		return err
 	}

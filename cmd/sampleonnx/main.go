@@ -152,12 +152,12 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailed
 }
 
-// openModel opens a model for a number of threads; 0 is all.
-func openModel(name string, threads int) (*onnxrun.Model, error) {
-	if threads < 0 {
-		return nil, usagef("--threads %d: want 0 (all processors) or more", threads)
+// openModel opens a model.
+func openModel(name string, c onnxrun.Config) (*onnxrun.Model, error) {
+	if c.Threads < 0 {
+		return nil, usagef("--threads %d: want 0 (all processors) or more", c.Threads)
 	}
-	m, err := onnxrun.Config{Threads: threads}.Open(name)
+	m, err := c.Open(name)
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) && !strings.Contains(err.Error(), name) {
@@ -166,6 +166,12 @@ func openModel(name string, threads int) (*onnxrun.Model, error) {
 		return nil, modelError{err}
 	}
 	return m, nil
+}
+
+// configFlags are the flags of how a network runs.
+func configFlags(f *pflag.FlagSet, c *onnxrun.Config) {
+	f.IntVarP(&c.Threads, "threads", "t", 0, "`T` threads (default: all processors); results do not depend on it")
+	f.BoolVar(&c.Exact, "exact", false, "no algorithm that gives up exactness for speed (Winograd's convolutions)")
 }
 
 // flagSet starts the flags of a verb.

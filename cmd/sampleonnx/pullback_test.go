@@ -57,9 +57,9 @@ func floats(t *testing.T, a npy.Array) []float32 {
 	return v
 }
 
-// within compares with a reference: the largest difference, as a part of the
+// closeTo compares with a reference: the largest difference, as a part of the
 // reference's largest element.
-func within(t *testing.T, what string, got, want []float32, tol float64) {
+func closeTo(t *testing.T, what string, got, want []float32, tol float64) {
 	t.Helper()
 	var d, most float64
 	for i, w := range want {
@@ -86,8 +86,8 @@ func TestPullback(t *testing.T) {
 		if err := f(out, dst, v, x, times); err != nil {
 			t.Fatal(err)
 		}
-		within(t, "output", out, floats(t, file["out_"+spec.Out]), 1e-5)
-		within(t, "gradient", dst, floats(t, file["vjp_x"]), 1e-4)
+		closeTo(t, "output", out, floats(t, file["out_"+spec.Out]), 1e-5)
+		closeTo(t, "gradient", dst, floats(t, file["vjp_x"]), 1e-4)
 	})
 }
 
@@ -125,6 +125,6 @@ func TestClassifierGradient(t *testing.T) {
 		if err := f(nil, dst, v, x, times); err != nil {
 			t.Fatal(err)
 		}
-		within(t, "gradient", dst, floats(t, file["grad_x"]), 1e-4)
+		closeTo(t, "gradient", dst, floats(t, file["grad_x"]), 1e-4)
 	})
 }

@@ -28,7 +28,8 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 	f := flagSet("run")
 	inputs := f.StringArrayP("input", "i", nil, "an input, `NAME=FILE.npy`, or FILE.npz with all of them; can be repeated")
 	output := f.StringP("output", "o", "", "`FILE` .npz (every output) or .npy (the only one), or - for npy on stdout; without it the outputs are described")
-	threads := f.IntP("threads", "t", 0, "`T` threads (default: all processors)")
+	var config onnxrun.Config
+	configFlags(f, &config)
 	if err := parse(f, args, "a model"); err != nil {
 		return help(std.out, fmt.Sprintf(runHelp, f.FlagUsagesWrapped(110)), err)
 	}
@@ -44,7 +45,7 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
-	m, err := openModel(f.Arg(0), *threads)
+	m, err := openModel(f.Arg(0), config)
 	if err != nil {
 		return err
 	}

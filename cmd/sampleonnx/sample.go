@@ -24,13 +24,14 @@ const maxSamples = 8 << 30
 
 // sampleFlags are the flags of the main verb.
 type sampleFlags struct {
-	n, batch, threads, steps int
-	seed                     uint64
-	output, trajectory       string
-	noise                    string
-	progress                 string
-	quiet, verbose, print    bool
-	set                      []string
+	n, batch, steps       int
+	config                onnxrun.Config
+	seed                  uint64
+	output, trajectory    string
+	noise                 string
+	progress              string
+	quiet, verbose, print bool
+	set                   []string
 }
 
 // cardFlags maps the flags that stand for a key of the card.
@@ -70,7 +71,7 @@ func (s *sampleFlags) groups() []group {
 	output.BoolVar(&s.print, "print-config", false, "print the resolved model card as JSON, and stop")
 
 	running.IntVarP(&s.batch, "batch", "b", 0, "samples the network sees at once: `B` (default: by the size of a sample)")
-	running.IntVarP(&s.threads, "threads", "t", 0, "`T` threads (default: all processors); results do not depend on it")
+	configFlags(running, &s.config)
 	running.BoolVarP(&s.quiet, "quiet", "q", false, "say nothing but errors")
 	running.BoolVarP(&s.verbose, "verbose", "v", false, "say what is done")
 	running.StringVar(&s.progress, "progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
@@ -198,7 +199,7 @@ func parseSettings(args []string) ([]setting, error) {
 
 func (j *job) run(ctx context.Context, path string, flags asked, std streams) error {
 	began := time.Now()
-	m, err := openModel(path, j.flags.threads)
+	m, err := openModel(path, j.flags.config)
 	if err != nil {
 		return err
 	}

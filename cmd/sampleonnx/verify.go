@@ -76,7 +76,8 @@ func verify(ctx context.Context, args []string, std streams) error {
 	f.IntVarP(&c.n, "samples", "n", 0, "statistics: draw `N` samples (default: as many as the reference)")
 	f.IntVarP(&c.batch, "batch", "b", 0, "samples the network sees at once: `B`")
 	f.Uint64VarP(&c.seed, "seed", "s", 1, "statistics: our `SEED`")
-	threads := f.IntP("threads", "t", 0, "`T` threads (default: all processors)")
+	var config onnxrun.Config
+	configFlags(f, &config)
 	asJSON := f.Bool("json", false, "print one JSON object")
 	mode := f.String("progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
 	if err := parse(f, args, "a model", "a golden file"); err != nil {
@@ -91,7 +92,7 @@ func verify(ctx context.Context, args []string, std streams) error {
 	c.path, c.golden = f.Arg(0), f.Arg(1)
 	c.bar = func(n int) *progress { return newProgress(std.err, progressMode(*mode, false, std.err), n) }
 	var err error
-	if c.model, err = openModel(c.path, *threads); err != nil {
+	if c.model, err = openModel(c.path, config); err != nil {
 		return err
 	}
 	defer c.model.Close()

@@ -169,7 +169,7 @@ func (g *Grad) collect(d *Ref, over, shape []int) *Ref {
 	lead := len(over) - len(shape)
 	var axes []int
 	for i, n := range over {
-		if i < lead || shape[i-lead] != n {
+		if n != 1 && (i < lead || shape[i-lead] != n) {
 			axes = append(axes, i)
 			if d.Shape[i] != n {
 				d = g.spread(d, over)
@@ -188,8 +188,10 @@ func (g *Grad) collect(d *Ref, over, shape []int) *Ref {
 // The operators that rules are written with. emit gives all outputs of a node of
 // any kind; asked for the same again, it gives the same.
 func (g *Grad) emit(n *onnx.Node, in ...*Ref) []*Ref {
+	key := fmt.Sprint(n.Domain, n.Op, n.Attrs, n.Outputs)
 	id := map[*Ref]int{}
 	for i, r := range in {
+		key += fmt.Sprintf(" %p", r)
 		switch _, seen := id[r]; {
 		case r == nil:
 			n.Inputs = append(n.Inputs, -1)
@@ -199,7 +201,6 @@ func (g *Grad) emit(n *onnx.Node, in ...*Ref) []*Ref {
 		}
 		n.Inputs = append(n.Inputs, id[r])
 	}
-	key := fmt.Sprint(n.Domain, n.Op, n.Attrs, n.Outputs, in) // refs print as addresses, attributes in order
 	if out := g.memo[key]; out != nil {
 		return out
 	}

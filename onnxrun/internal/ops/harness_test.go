@@ -26,6 +26,8 @@ type testCall struct {
 	runtime []bool    // inputs that are not known at compile time; nil: those that follow data
 	allVar  bool      // no input is known at compile time
 	workers int       // 0: 1
+
+	onlyFirst bool // checkGrad: outputs after the first have no gradient
 }
 
 func ints(v ...int) onnx.Attr {

@@ -91,10 +91,20 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 	planes, lanes := poolPlanes(x)
 	last := len(w.in) - 1
 	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	if w.separable() {
+		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
+	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
 		offsets, rows, taps := w.rows()
 		row := w.out[last]
+		if w.separable() {
+			tasks := separablePool(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
+			if indices {
+				tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column))
+			}
+			return tasks
+		}
 		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		run := func(part, _ int) {
 			lo, hi := bounds(part, step, planes*rows)
@@ -126,6 +136,85 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 		}
 		return tasks
 	}
+}
+
+// separable: the windows are rectangles of more than one row, so that a pool is
+// one along the rows and then one along the columns.
+func (w *window) separable() bool { return len(w.in) == 2 && w.kernel[0] > 1 }
+
+// poolRows is the number of output rows in a part of a separable pool.
+const poolRows = 16
+
+// separableRows is the range of input rows that output rows [r0,r1) depend on.
+func (w *window) separableRows(r0, r1 int) (lo, hi int) {
+	lo = max(0, w.at(0, r0, 0))
+	return lo, max(lo, min(w.in[0], w.at(0, r1-1, w.kernel[0]-1)+1))
+}
+
+// separableScratch is the memory of the pooled rows of a part, for pixels of
+// that many bytes.
+func (w *window) separableScratch(pixel int) int {
+	rows := (min(poolRows, w.out[0])-1)*w.stride[0] + (w.kernel[0]-1)*w.dilation[0] + 1
+	return min(rows, w.in[0]) * w.out[1] * pixel
+}
+
+// separablePool pools along the rows into scratch memory, and from there along
+// the columns. into joins what is pooled, beginning with start; finish, if any,
+// ends an output row.
+func separablePool[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, src, dst []T, planes, lanes int, start T,
+	into func(y, x []T, lanes, stride int), finish func(y []T, r int)) []Task {
+	inRow, outRow := w.in[1]*lanes, w.out[1]*lanes
+	pieces := ceilDiv(w.out[0], poolRows)
+	nothing := make([]T, outRow)
+	for i := range nothing {
+		nothing[i] = start
+	}
+	type tap struct{ lo, hi, first int }
+	taps := make([]tap, w.kernel[1])
+	for k := range taps {
+		taps[k].lo, taps[k].hi, taps[k].first = w.span(k)
+	}
+	nanos := float64(w.kernel[0]+w.kernel[1]+1) * (8 + 0.05*float64(outRow)) * float64(min(poolRows, w.out[0]))
+	parts, step := divide(planes*pieces, nanos)
+	return []Task{{parts, func(part, worker int) {
+		mid := scratchOf[T](m.Worker(worker), len(m.Worker(worker))/storageSize(dtypeOf[T]()))
+		lo, hi := bounds(part, step, planes*pieces)
+		for i := lo; i < hi; i++ {
+			plane, r0 := i/pieces, i%pieces*poolRows
+			r1 := min(w.out[0], r0+poolRows)
+			first, last := w.separableRows(r0, r1)
+			for y := first; y < last; y++ {
+				x := src[(plane*w.in[0]+y)*inRow:][:inRow]
+				to := mid[(y-first)*outRow:][:outRow]
+				copy(to, nothing)
+				for _, t := range taps {
+					if t.lo < t.hi {
+						into(to[t.lo*lanes:t.hi*lanes], x[(t.first+t.lo*w.stride[1])*lanes:], lanes, w.stride[1])
+					}
+				}
+			}
+			for r := r0; r < r1; r++ {
+				to := dst[(plane*w.out[0]+r)*outRow:][:outRow]
+				from := nothing
+				for k := range w.kernel[0] {
+					if y := w.at(0, r, k); y >= first && y < last {
+						if from != nil {
+							from = nil
+							copy(to, mid[(y-first)*outRow:])
+							continue
+						}
+						into(to, mid[(y-first)*outRow:][:outRow], lanes, 1)
+					}
+				}
+				if from != nil {
+					copy(to, from)
+				}
+				if finish != nil {
+					finish(to, r)
+				}
+			}
+		}
+	}}}
 }
 
 // maxInto is y[i] = max(y[i], x[i·stride]) for elements of some lanes. A NaN
@@ -218,6 +307,9 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	planes, lanes := poolPlanes(x)
 	last := len(w.in) - 1
 	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	if w.separable() {
+		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
+	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
 		offsets, rows, taps := w.rows()
@@ -234,6 +326,20 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 		}
 		for o := range colCount {
 			colCount[o] = T(w.count(last, o, includePad))
+		}
+		average := func(y []T, r int) {
+			for o, n := range colCount {
+				n *= rowCount[r]
+				if n == 0 {
+					continue // a window of nothing but padding
+				}
+				for l := range y[o*lanes:][:lanes] {
+					y[o*lanes+l] /= n
+				}
+			}
+		}
+		if w.separable() {
+			return separablePool(w, m, src, dst, planes, lanes, 0, addInto[T], average)
 		}
 		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		return []Task{{parts, func(part, _ int) {
@@ -256,15 +362,7 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 						}
 					}
 				}
-				for o, n := range colCount {
-					n *= rowCount[r]
-					if n == 0 {
-						continue // a window of nothing but padding
-					}
-					for l := range y[o*lanes:][:lanes] {
-						y[o*lanes+l] /= n
-					}
-				}
+				average(y, r)
 			}
 		}}}
 	}

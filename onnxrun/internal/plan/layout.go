@@ -51,7 +51,7 @@ func (g *graph) layOut() error {
 
 	for _, n := range g.nodes {
 		g.padRank(n)
-		wants := ops.Layouts(&ops.Call{Node: n.src, In: g.args(n)})
+		wants := ops.Layouts(g.call(n))
 		changed := false
 		for i, v := range n.in {
 			if v == nil {

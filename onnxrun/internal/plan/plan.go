@@ -59,8 +59,8 @@ func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
 		pl.Outputs = append(pl.Outputs, slots[n].Type)
 	}
 	pl.Arena = arena(pl.steps, pl.in, pl.out, p.Threads())
-	if p.memory > 0 && int64(pl.Arena) > p.memory {
-		return nil, &onnx.LimitError{What: "bytes of memory for one run", Got: int64(pl.Arena), Max: p.memory}
+	if p.options.Memory > 0 && int64(pl.Arena) > p.options.Memory {
+		return nil, &onnx.LimitError{What: "bytes of memory for one run", Got: int64(pl.Arena), Max: p.options.Memory}
 	}
 	return pl, nil
 }

@@ -22,7 +22,7 @@ func open(t testing.TB, name string, threads int) *Program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	p, err := New(m, threads, 0)
+	p, err := New(m, Options{Threads: threads})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,15 +22,22 @@ type Program struct {
 	weights map[int]*ops.Tensor
 	packs   ops.Packs
 	pool    *kernel.Pool
-	memory  int64
+	options Options
+}
+
+// Options are how a program runs.
+type Options struct {
+	Threads int
+	Memory  int64 // bound on the bytes of one machine; 0 is no bound
+	Exact   bool  // forbid algorithms that give up exactness for speed
 }
 
 // New checks every node of a model against the operator table and folds what
-// depends on weights alone. The error lists all unsupported nodes. memory bounds
-// the bytes of one machine; 0 is no bound. The workers are stopped by Close.
-func New(m *onnx.Model, threads int, memory int64) (*Program, error) {
+// depends on weights alone. The error lists all unsupported nodes. The workers
+// are stopped by Close.
+func New(m *onnx.Model, options Options) (*Program, error) {
 	g := m.Graph
-	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), memory: memory}
+	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), options: options}
 	for _, i := range g.Inputs {
 		p.Inputs = append(p.Inputs, g.Values[i])
 	}
@@ -54,7 +61,7 @@ func New(m *onnx.Model, threads int, memory int64) (*Program, error) {
 		}
 	}
 	p.ByValue = p.byValue()
-	p.pool = kernel.NewPool(threads)
+	p.pool = kernel.NewPool(options.Threads)
 	return p, nil
 }
 
@@ -104,7 +111,7 @@ func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
 		}
 		args[j] = ops.Arg{Type: w.Type, Const: w}
 	}
-	k, err := ops.Lower(&ops.Call{Node: n, In: args, Packs: &p.packs})
+	k, err := ops.Lower(&ops.Call{Node: n, In: args, Packs: &p.packs, Exact: p.options.Exact})
 	if err != nil || !plain(k) {
 		return false, err
 	}

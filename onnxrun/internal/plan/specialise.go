@@ -13,6 +13,7 @@ type graph struct {
 	nodes   []*node // every value is made before it is used
 	in, out []*value
 	packs   *ops.Packs
+	exact   bool
 }
 
 type value struct {
@@ -33,7 +34,7 @@ type node struct {
 //
 // known holds the inputs whose values are known as well; nil: none.
 func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, error) {
-	g := &graph{packs: &p.packs}
+	g := &graph{packs: &p.packs, exact: p.options.Exact}
 	values := make([]*value, len(p.graph.Values))
 	for i, t := range p.weights {
 		values[i] = &value{Type: t.Type, name: p.graph.Values[i].Name, konst: t}
@@ -93,9 +94,14 @@ func plain(k *ops.Kernel) bool {
 
 // lower finds the kernel of a node for its inputs as they are now.
 func (g *graph) lower(n *node) error {
-	k, err := ops.Lower(&ops.Call{Node: n.src, In: g.args(n), Packs: g.packs})
+	k, err := ops.Lower(g.call(n))
 	n.kernel = k
 	return err
+}
+
+// call is the question to package ops about a node.
+func (g *graph) call(n *node) *ops.Call {
+	return &ops.Call{Node: n.src, In: g.args(n), Packs: g.packs, Exact: g.exact}
 }
 
 func (g *graph) args(n *node) []ops.Arg {
