@@ -44,3 +44,31 @@ func ExampleModel_Field() {
 	fmt.Printf("%.4f\n", dst[4]) // a step away from the mean, at σ = 8
 	// Output: -0.0156
 }
+
+// A pullback is the derivative of a field: here, of a Gaussian's score, which is
+// the same everywhere.
+func ExampleModel_Pullback() {
+	m, err := onnxrun.Open("../testdata/models/gaussian4.onnx")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	pullback, err := m.Pullback(4)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The divergence of the score at σ = 8, one unit vector after the other: the
+	// trace of -(Σ + σ²)⁻¹.
+	x := []float32{1, -2, 0.5, 3}
+	row, divergence := make([]float32, 4), 0.0
+	for i := range x {
+		v := make([]float32, 4)
+		v[i] = 1
+		if err := pullback(row, v, x, []float64{8}); err != nil {
+			log.Fatal(err)
+		}
+		divergence += float64(row[i])
+	}
+	fmt.Printf("%.4f\n", divergence)
+	// Output: -0.0615
+}

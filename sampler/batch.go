@@ -44,6 +44,7 @@ type Batch struct {
 	state    []float64 // an ODE's state
 	ode      dopri
 	path     brownian
+	adaptive adaptive
 	drawn    [256]uint32
 	wide     *wide
 }

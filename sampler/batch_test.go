@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -87,6 +88,7 @@ func samplers() map[string]setup {
 			}
 		}
 		all["flow "+name] = setup{Flow{SDE: sde}, sde, sde.Prior()}
+		all["adaptive "+name] = setup{AdaptiveSDE{SDE: sde, RTol: 0.05, ATol: 0.05, Denoise: name == "vp"}, sde, sde.Prior()}
 		all["flow heun "+name] = setup{Flow{SDE: sde, Heun: true, RTol: 1e-2, ATol: 1e-2}, sde, sde.Prior()}
 		all["flow+denoise "+name] = setup{Flow{SDE: sde, RTol: 1e-3, ATol: 1e-4, Denoise: true}, sde, sde.Prior()}
 	}
@@ -341,6 +343,27 @@ func TestSettingsAreChecked(t *testing.T) {
 		"unknown norm":       PC{SDE: schedules.VP{}, Corrector: LangevinCorrector{Norm: 7}.Step},
 		"zero Flow":          Flow{},
 		"negative tolerance": Flow{SDE: schedules.VP{}, RTol: -1},
+		"negative heat":      Langevin{Sigma: 1, Alpha: 1, Steps: 1, Temperature: -1},
+		"zero Euler":         Euler{},
+		"one level":          Euler{Sigmas: []float64{1}},
+		"rising levels":      Heun{Sigmas: []float64{1, 2}},
+		"equal levels":       DPMpp{Sigmas: []float64{1, 1, 0}},
+		"0 within":           UniPC{Sigmas: []float64{1, 0, 0}},
+		"infinite level":     Euler{Sigmas: []float64{math.Inf(1), 1}},
+		"NaN level":          Euler{Sigmas: []float64{1, math.NaN()}},
+		"negative churn":     Heun{Sigmas: []float64{1, 0}, Churn: Churn{S: -1}},
+		"negative Eta":       Euler{Sigmas: []float64{1, 0}, Eta: -1},
+		"negative SNoise":    DPMppSDE{Sigmas: []float64{1, 0}, SNoise: -1},
+		"DPM-Solver-4":       DPMSolver{Sigmas: []float64{1, 0}, Order: 4},
+		"DPM-Solver++(4M)":   DPMpp{Sigmas: []float64{1, 0}, Order: 4},
+		"UniPC-4":            UniPC{Sigmas: []float64{1, 0}, Order: 4},
+		"LMS-5":              LMS{Sigmas: []float64{1, 0}, Order: 5},
+		"negative clip":      DDIM{Sigmas: []float64{1, 0}, Clip: -1},
+		"negative clip too":  DDPM{Sigmas: []float64{1, 0}, Clip: -1},
+		"zero Consistent":    Consistent{},
+		"too small a step":   Consistent{Sigmas: []float64{2, 1}, Eps: 0.1},
+		"zero AdaptiveSDE":   AdaptiveSDE{},
+		"time T":             AdaptiveSDE{SDE: schedules.VP{}, Eps: 1},
 	} {
 		b := &Batch{X: make([]float32, 2), Dim: 2}
 		if err := s.Sample(context.Background(), b, ok); err == nil {
@@ -451,6 +474,25 @@ func BenchmarkStep(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n*dim), "ns/step/value")
 		})
 	}
+	// The samplers on a ladder, per step and value, evaluations of the instant
+	// score included.
+	sigmas := append(schedules.Geometric(4, 0.05, 20), 0)
+	ladders := ladderSamplers(sigmas)
+	for _, name := range slices.Sorted(maps.Keys(ladders)) {
+		b.Run(name, func(b *testing.B) {
+			batch := &Batch{X: make([]float32, n*dim), Dim: dim}
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range batch.X {
+					batch.X[i] = 4
+				}
+				if err := ladders[name].Sample(context.Background(), batch, score); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20/(n*dim), "ns/step/value")
+		})
+	}
 	b.Run("flow", func(b *testing.B) {
 		batch := &Batch{X: make([]float32, n*dim), Dim: dim}
 		steps := 0
@@ -484,6 +526,18 @@ func TestSamplesAreFrozen(t *testing.T) {
 		"pc sub-vp euler-maruyama langevin norm": 0x544d7890b0afd3fe,
 		"flow+denoise ve":                        0xabfe8fac9cb654fe,
 		"flow vp":                                0x499ab21f03278b59,
+		"heun churn":                             0x37f7e01f3f8cd1e7,
+		"dpm-2 ancestral":                        0x930d50ac54c33f55,
+		"dpm-3, above 0":                         0x2003e7f91a7a210,
+		"lms":                                    0x3c61016ccd982f5e,
+		"dpm++3m":                                0x3a3de6ceafb6145f,
+		"unipc-3, above 0":                       0xdc2ebade4c178ddc,
+		"sde brownian":                           0x9d98e417b4405cf4,
+		"2m sde heun":                            0x74b4c3bb0b4739da,
+		"3m sde":                                 0x3ba5199f9a4f76ab,
+		"consistent true":                        0x3c395ea97f7b9749,
+		"adaptive vp":                            0x4fa226f34bfd7ade,
+		"flow heun ve":                           0x20f20c7eb6008566,
 	} {
 		s := all[name]
 		b := &Batch{X: make([]float32, 20*testDim), Dim: testDim, Noise: Philox(2026)}
@@ -519,7 +573,7 @@ func hashOf(x []float32) uint64 {
 // Samplers and fields are values without state: batches can share them.
 func TestBatchesRunAtOnce(t *testing.T) {
 	all := samplers()
-	for _, name := range []string{"annealed", "pc ve reverse-diffusion langevin", "flow vp"} {
+	for _, name := range []string{"annealed", "pc ve reverse-diffusion langevin", "flow vp", "unipc-3", "sde brownian", "adaptive ve"} {
 		s := all[name]
 		score := FromNormalised(Relabel(curved(s.path), func(t float64) float64 { return t }), schedules.Sigma{})
 		run := func(first uint64) []float32 {

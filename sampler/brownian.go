@@ -57,7 +57,8 @@ func (p *brownian) start(n uint32, size int, run uint32) {
 	}
 }
 
-// moveTo sets sum to W(n) − W(at), and at to n.
+// moveTo sets sum to W(n) − W(at), and at to n. Whoever walks down draws every
+// node once; whoever goes back may draw one again.
 func (p *brownian) moveTo(n uint32, draw func(dst []float32, id uint32) error) error {
 	clear(p.sum)
 	for level := range p.node {

@@ -103,7 +103,7 @@ func (r *ref) dpmSolver(order int) lin {
 }
 
 // dpmpp is Lu et al. 2022b's multistep, dpmpp2s its single step.
-func (r *ref) dpmpp(most int) lin {
+func (r *ref) dpmpp(most int, second float64) lin {
 	var m []lin
 	n := len(r.p) - 1
 	return r.run(func(i int, s, t point, x lin) lin {
@@ -129,7 +129,7 @@ func (r *ref) dpmpp(most int) lin {
 		r1 := (r.p[i-1].lambda() - r.p[i-2].lambda()) / h
 		b := sum(1/r1, m[i-1], -1/r1, m[i-2])
 		d1 := sum(1, a, r0/(r0+r1), a, -r0/(r0+r1), b)
-		d2 := sum(1/(r0+r1), a, -1/(r0+r1), b)
+		d2 := sum(second/(r0+r1), a, -second/(r0+r1), b)
 		return sum(1, out, t.a*(phi/h+1), d1, -t.a*((phi/h+1)/h-0.5), d2)
 	})
 }
@@ -451,9 +451,10 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 					"lms-2":           func() lin { return r.lms(2) },
 					"dpm++2s":         r.dpmpp2s,
 					"dpm++2s a":       func() lin { return r.kdiff("2s", Churn{}, 1, 1) },
-					"dpm++1m":         func() lin { return r.dpmpp(1) },
-					"dpm++2m":         func() lin { return r.dpmpp(2) },
-					"dpm++3m":         func() lin { return r.dpmpp(3) },
+					"dpm++1m":         func() lin { return r.dpmpp(1, 0) },
+					"dpm++2m":         func() lin { return r.dpmpp(2, 0) },
+					"dpm++3m":         func() lin { return r.dpmpp(3, 2) },
+					"dpm++3m halved":  func() lin { return r.dpmpp(3, 1) },
 					"sde":             func() lin { return r.sde(1, 1, false) },
 					"sde brownian":    func() lin { return r.sde(0.8, 1, true) },
 					"2m sde":          func() lin { return r.multistepSDE(2, false, 1, 1) },

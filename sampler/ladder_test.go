@@ -105,6 +105,7 @@ func ladderSamplers(sigmas []float64) map[string]Sampler {
 		"dpm++1m":         DPMpp{Sigmas: sigmas, Order: 1},
 		"dpm++2m":         DPMpp{Sigmas: sigmas},
 		"dpm++3m":         DPMpp{Sigmas: sigmas, Order: 3},
+		"dpm++3m halved":  DPMpp{Sigmas: sigmas, Order: 3, Halved: true},
 		"sde":             DPMppSDE{Sigmas: sigmas, Independent: true},
 		"sde brownian":    DPMppSDE{Sigmas: sigmas, Eta: 0.8},
 		"2m sde":          DPMpp2MSDE{Sigmas: sigmas, Independent: true},

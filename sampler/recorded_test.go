@@ -112,7 +112,7 @@ func TestRecordedLadders(t *testing.T) {
 			case "ddpm", "ddpm_large":
 				s = DDPM{Sigmas: sigmas, Large: m.Sampler == "ddpm_large", Clip: m.Clip}
 			case "dpmpp":
-				s = DPMpp{Sigmas: sigmas, Order: m.Order}
+				s = DPMpp{Sigmas: sigmas, Order: m.Order, Halved: true}
 			case "unipc":
 				s = UniPC{Sigmas: sigmas, Order: m.Order, BH1: m.BH == "bh1"}
 			default:

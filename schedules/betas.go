@@ -70,7 +70,7 @@ const (
 func (s Spacing) DDIM(total, n, offset int) []int {
 	switch s {
 	case Leading:
-		return multiples(total/n, n, offset)
+		return multiples(total/max(n, 1), n, offset)
 	case Trailing:
 		return trailing(total, n)
 	}

@@ -12,7 +12,15 @@
 //	x_{k+1} = (1+f_k) x_k + g_k z    Discretize
 //
 // A ladder is a plain []float64 of noise levels, highest first: [Geometric],
-// [Linear], [Karras]. The same functions make time grids.
+// [Linear], [Karras], [PolyExponential]; [Ladder] reads one off a path. The same
+// functions make time grids. [Index] and [Level] go from levels to a network's
+// indices and back.
+//
+// A network of DDPM's kind is described by its betas, [Linear], [ScaledLinear]
+// or [Cosine], perhaps with [ZeroTerminalSNR]: [FromBetas] makes their path,
+// whose time is the index, and a [Spacing] chooses the steps as diffusers does.
+// [Rectified] is the path of flow matching. A [Precond] says how a raw network
+// becomes a denoiser: [EDM] and others.
 //
 // [MaxDistance], [Gamma], [Levels] and [Eps] are the "techniques" 1, 2 and 4
 // of NCSNv2 (Song & Ermon 2020), which choose σ_1, the ladder's ratio and the
@@ -27,7 +35,8 @@
 //
 // Why are exp and log written out here? math.Exp and math.Log are assembly on
 // some machines, and Go may fuse x*y+z on others. The ones here round the same
-// way everywhere, so a schedule has the same bits on every machine.
+// way everywhere, so a schedule has the same bits on every machine; but Cosine
+// and KDiffusionV's label take package math's functions.
 //
 // Why −expm1 everywhere? 1−α² near t=0 loses all its digits when subtracted;
 // at t=1e-5 the VP σ would keep 10 of 16.

@@ -48,6 +48,7 @@ type attention struct {
 	left, right    int // sliding window, −1: without bound
 	double         bool
 	mode           int // what output 3 shows
+	maskFirst      bool
 	mask           [4]int
 	maskLen        int
 	maskBool       bool
@@ -65,6 +66,10 @@ type attention struct {
 
 // lowerAttention is Attention since opset 23: 24 brought nonpad_kv_seqlen and
 // masks shorter than the keys, 25 the sliding window.
+//
+// As opset 23 came out, and as its tests have it, the mask is added before the
+// scores are capped; a later erratum has it the other way. Here 23 is as it came
+// out, but a key that is not to be seen is not brought back by the cap.
 func lowerAttention(c *Call) (*Kernel, error) {
 	a, err := newAttention(c)
 	if err != nil {
@@ -123,7 +128,7 @@ func newAttention(c *Call) (*attention, error) {
 	a := &attention{
 		softcap: c.Float("softcap", 0), causal: c.Int("is_causal", 0) != 0,
 		left: c.Int("left_window_size", -1), right: c.Int("right_window_size", -1),
-		mode: c.Int("qk_matmul_output_mode", 0),
+		mode: c.Int("qk_matmul_output_mode", 0), maskFirst: c.Version() < 24,
 		past: 0,
 	}
 	dtype := c.In[0].DType
@@ -343,13 +348,22 @@ func (a *attention) bind(m Memory) []Task {
 				}
 				kernel.MulScalar(row, row, a.scale)
 				a.show(0, show, row)
-				if a.softcap > 0 {
+				empty := false
+				if a.maskFirst {
+					empty = mask.add(row, b, h, i0+r)
+					a.show(1, show, row)
+				}
+				if a.softcap > 0 && a.maskFirst {
+					capSeen(row, float64(a.softcap))
+				} else if a.softcap > 0 {
 					kernel.DivScalar(row, row, a.softcap)
 					kernel.Tanh(row, row)
 					kernel.MulScalar(row, row, a.softcap)
 				}
-				a.show(1, show, row)
-				empty := mask.add(row, b, h, i0+r)
+				if !a.maskFirst {
+					a.show(1, show, row)
+					empty = mask.add(row, b, h, i0+r)
+				}
 				a.show(2, show, row)
 				switch {
 				case empty:
@@ -366,6 +380,16 @@ func (a *attention) bind(m Memory) []Task {
 			}
 		}
 	}})
+}
+
+// capSeen brings the scores smoothly into ±most, but for those of keys that are
+// not to be seen.
+func capSeen[T float](row []T, most float64) {
+	for j, v := range row {
+		if !math.IsInf(float64(v), -1) {
+			row[j] = T(math.Tanh(float64(v)/most) * most)
+		}
+	}
 }
 
 func (a *attention) show(mode int, to, row []float32) {
@@ -505,13 +529,18 @@ func (a *attention) loops(m Memory) []Task {
 				row[j] = sum * float64(a.scale)
 			}
 			see(0)
-			if a.softcap > 0 {
-				for j := range row {
-					row[j] = math.Tanh(row[j]/float64(a.softcap)) * float64(a.softcap)
-				}
+			empty := false
+			if a.maskFirst {
+				empty = mask.add(row, b, h, r)
+				see(1)
 			}
-			see(1)
-			empty := mask.add(row, b, h, r)
+			if a.softcap > 0 {
+				capSeen(row, float64(a.softcap))
+			}
+			if !a.maskFirst {
+				see(1)
+				empty = mask.add(row, b, h, r)
+			}
 			see(2)
 			if empty {
 				clear(row)

@@ -145,13 +145,18 @@ func TestAttention(t *testing.T) {
 					row[j] += scale * q.at(bb, hh, i, c) * k.at(bb, hh/group, j, c)
 				}
 			}
-			show(0)
-			for j := range row {
-				if softcap > 0 {
-					row[j] = math.Tanh(row[j]/softcap) * softcap
+			capped := func() {
+				for j := range row {
+					if softcap > 0 && !math.IsInf(row[j], -1) {
+						row[j] = math.Tanh(row[j]/softcap) * softcap
+					}
 				}
 			}
-			show(1)
+			show(0)
+			if version >= 24 {
+				capped()
+				show(1)
+			}
 			for j := range row {
 				w := bias(bb, hh, i, j)
 				place := i + past
@@ -166,6 +171,10 @@ func TestAttention(t *testing.T) {
 				}
 				row[j] += w
 				empty = empty && math.IsInf(w, -1)
+			}
+			if version < 24 { // the mask comes before the cap
+				show(1)
+				capped()
 			}
 			show(2)
 			top, sum := slices.Max(row), 0.0

@@ -132,10 +132,13 @@ func lowerSplit(c *Call) (*Kernel, error) {
 	}
 	k.Bind = func(m Memory) []Task {
 		var dst []*Tensor
-		for _, i := range used {
-			dst = append(dst, m.Out[i])
+		var read []*move
+		for k, i := range used {
+			if m.Out[i] != nil { // an output that nobody reads
+				dst, read = append(dst, m.Out[i]), append(read, moves[k])
+			}
 		}
-		return moveTask(moves, dst, slices.Repeat(m.In[:1], len(dst)))
+		return moveTask(read, dst, slices.Repeat(m.In[:1], len(dst)))
 	}
 	return k, nil
 }

@@ -142,7 +142,7 @@ func newConv(c *Call) (*conv, error) {
 	if err := v.w.check(c, v.n, (v.ic+Block-1)&^(Block-1), (v.oc+Block-1)&^(Block-1)); err != nil {
 		return nil, err
 	}
-	if v.post, err = newConvPost(c); err != nil {
+	if v.post, err = newConvPost(c, append([]int{v.n, v.oc}, v.w.out...)); err != nil {
 		return nil, err
 	}
 	return v, nil

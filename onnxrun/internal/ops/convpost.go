@@ -1,6 +1,10 @@
 package ops
 
-import "sampleonnx/onnxrun/internal/kernel"
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/kernel"
+)
 
 // convPost is what a fused convolution does to its result:
 //
@@ -15,10 +19,15 @@ var convActs = map[string]kernel.Act{
 	"none": kernel.ActNone, "relu": kernel.ActRelu, "silu": kernel.ActSiLU, "elu": kernel.ActElu, "tanh": kernel.ActTanh, "gelu": kernel.ActGelu,
 }
 
-func newConvPost(c *Call) (p convPost, err error) {
+// newConvPost reads what the fused convolution has besides Conv's inputs and
+// attributes; shape is that of the output.
+func newConvPost(c *Call, shape []int) (p convPost, err error) {
 	p.scale = 1
 	if c.Node.Domain != Fused {
 		return p, nil
+	}
+	if !IsFloat32(c.In[0].DType) {
+		return p, c.Invalid("the input is %v, want float32", c.In[0].DType)
 	}
 	p.add, p.scale = c.Has(3), c.Float("out_scale", 1)
 	act, ok := convActs[c.Str("act", "none")]
@@ -26,6 +35,9 @@ func newConvPost(c *Call) (p convPost, err error) {
 		return p, c.Invalid("act is %q", c.Str("act", ""))
 	}
 	p.act = act
+	if p.add && (!slices.Equal(c.In[3].Shape, shape) || !IsFloat32(c.In[3].DType)) {
+		return p, c.Invalid("what is added is %v, the output has shape %v", c.In[3].Type, shape)
+	}
 	return p, nil
 }
 

@@ -38,8 +38,16 @@ type Grad struct {
 type rule func(g *Grad, i int) *Ref
 
 // Differentiable reports whether a node has a derivative rule.
-func Differentiable(n *onnx.Node) bool {
-	return (n.Domain == "" || n.Domain == "ai.onnx" || n.Domain == Fused) && rules[n.Op] != nil
+func Differentiable(n *onnx.Node) bool { return ruleOf(n) != nil }
+
+func ruleOf(n *onnx.Node) rule {
+	switch n.Domain {
+	case "", "ai.onnx":
+		return rules[n.Op]
+	case Fused:
+		return fusedRules[n.Op]
+	}
+	return nil
 }
 
 // Wrt is the gradient of input i; nil when it is zero. The error is a
@@ -58,7 +66,7 @@ func (g *Grad) Wrt(i int) (d *Ref, err error) {
 		}
 	}()
 	n := g.modern()
-	if d = rules[n.Node.Op](n, i); d != nil && n != g { // the gradient of an operand seen with other axes
+	if d = ruleOf(n.Node)(n, i); d != nil && n != g { // the gradient of an operand seen with other axes
 		d = g.reshape(n.spread(d, n.In[i].Shape), g.In[i].Shape)
 	}
 	if d != nil && (!spreads(d.Shape, g.In[i].Shape) || d.DType != g.In[i].DType) {

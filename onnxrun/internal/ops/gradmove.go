@@ -101,7 +101,11 @@ func lowerFilter(c *Call) (*Kernel, error) {
 		if x.DType == onnx.Double {
 			return []Task{filterTask(f, Data[float64](m.Out[0]), Data[float64](m.In[0]), outer, x.Shape[axis], n, inner)}
 		}
-		return []Task{filterTask(f, Data[float32](m.Out[0]), Data[float32](m.In[0]), outer, x.Shape[axis], n, inner)}
+		tasks := []Task{filterTask(f, Data[float32](m.Out[0]), Data[float32](m.In[0]), outer, x.Shape[axis], n, inner)}
+		if pad := spareOf(m.Out[0]); pad.used > 0 { // a negative weight made -0 of 0
+			tasks = append(tasks, eachPart(out.Len(), pad.zero)...)
+		}
+		return tasks
 	}
 	return k, c.want(0, isFloat, "a float type")
 }
@@ -315,7 +319,8 @@ func (g *Grad) scatter(d, places *Ref, chunks int) *Ref {
 	return g.fused(attrs{"shape": intsAttr(g.x().Shape), "chunks": intAttr(chunks)}, "ScatterAdd", d, places)
 }
 
-// lowerScatterAdd: out[places[i]] += in[i], from zero, in the order of i.
+// lowerScatterAdd: out[places[i]] += in[i], from zero, in the order of i; what
+// has no place in its chunk is left out: the maximum of padding alone.
 func lowerScatterAdd(c *Call) (*Kernel, error) {
 	x, chunks := c.In[0].Type, c.Int("chunks", 1)
 	out := Type{DType: x.DType, Shape: c.Ints("shape")}
@@ -345,9 +350,14 @@ func scatterTasks[T float](m Memory, chunks int) []Task {
 	parts, step := divide(chunks, float64(to/4+2*from))
 	return []Task{{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, chunks)
-		clear(dst[lo*to : hi*to])
-		for i, v := range src[lo*from : hi*from] {
-			dst[at[lo*from+i]] += v
+		for c := lo; c < hi; c++ {
+			y, places := dst[c*to:][:to], at[c*from:][:from]
+			clear(y)
+			for i, v := range src[c*from:][:from] {
+				if p := places[i] - int64(c*to); uint64(p) < uint64(to) {
+					y[p] += v
+				}
+			}
 		}
 	}}}
 }

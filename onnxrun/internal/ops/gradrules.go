@@ -34,7 +34,6 @@ var rules = map[string]rule{
 	"Selu":        slopeRule,
 	"Sigmoid":     unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.mul(g.y(), g.sub(g.number(1, g.y()), g.y()))) }),
 	"Sign":        flat,
-	"SiLU":        slopeRule,
 	"Sin":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Cos", g.x())) }),
 	"Softplus":    unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sigmoid", g.x())) }),
 	"Softsign":    slopeRule,
@@ -86,13 +85,11 @@ var rules = map[string]rule{
 	"Resize":            resizeRule,
 	"Upsample":          resizeRule,
 	"Pad":               padRule,
-	"Filter":            filterRule,
 
 	"BatchNormalization":    batchNormRule,
 	"InstanceNormalization": channelNormRule,
 	"LayerNormalization":    rowNormRule,
 	"GroupNormalization":    channelNormRule,
-	"GroupNorm":             channelNormRule,
 	"RMSNormalization":      rowNormRule,
 
 	"Concat":         concatRule,
@@ -110,6 +107,14 @@ var rules = map[string]rule{
 	"Dropout":        unaryRule(func(_ *Grad, dy *Ref) *Ref { return dy }),
 	"Expand":         shared(func(_ *Grad, dy *Ref, _ int) *Ref { return dy }),
 	"Tile":           tileRule,
+}
+
+// fusedRules are the rules of the Fused domain. What has none is made of nodes
+// only after their derivative is written down.
+var fusedRules = map[string]rule{
+	"SiLU":      slopeRule,
+	"GroupNorm": channelNormRule,
+	"Filter":    filterRule,
 }
 
 // flat is the rule of functions that are constant between jumps.

@@ -127,8 +127,10 @@ func legacyAttr(n *onnx.Node, name string) (onnx.AttrKind, bool) {
 	if n.Version >= legacyOpset {
 		return 0, false
 	}
-	if n.Op == "Cast" && name == "to" && n.Attrs[name].Kind == onnx.AttrString {
-		return onnx.AttrString, true
+	switch kind := n.Attrs[name].Kind; {
+	case n.Op == "Cast" && name == "to" && kind == onnx.AttrString,
+		(n.Op == "LpPool" || n.Op == "GlobalLpPool" || n.Op == "LpNormalization") && name == "p" && kind == onnx.AttrFloat:
+		return kind, true
 	}
 	return (&row{attrs: legacyAttrs[""] + " " + legacyAttrs[n.Op]}).attr(name)
 }

@@ -457,7 +457,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 	}
 	taps, depth := win.taps(), w.Shape[1]
 	inPlane, outPlane := elems(win.in), elems(win.out)
-	rank, st := len(win.in), strides(win.in)
+	st := strides(win.in)
 	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(wide), FLOPs: 2 * float64(out.Elems()) * float64(taps*depth)}
 	k.Bind = func(m Memory) []Task {
 		t, tasks := casts(&m, wide)
@@ -497,17 +497,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 			z := zeroW[ch%len(zeroW)]
 			sum := int32(0)
 			for tap := range taps {
-				off, o, kk := 0, i%outPlane, tap
-				for d := rank - 1; d >= 0; d-- {
-					p := win.at(d, o%win.out[d], kk%win.kernel[d])
-					o /= win.out[d]
-					kk /= win.kernel[d]
-					if p < 0 || p >= win.in[d] {
-						off = -1
-						break
-					}
-					off += p * st[d]
-				}
+				off := win.offset(i%outPlane, tap, st)
 				if off < 0 {
 					continue
 				}

@@ -74,6 +74,7 @@ type resize struct {
 	excludeOutside bool
 	antialias      bool
 	extrapolation  float32
+	sized          bool // by sizes, not by scales
 }
 
 // blocks: images and channels stay, and no element comes from outside.
@@ -198,6 +199,7 @@ func newResize(c *Call) (*resize, error) {
 				r.scale[a] = float64(sizes[i]) / float64(r.in[a])
 			}
 		}
+		r.sized = true
 		if err := r.keepAspect(c, axes); err != nil {
 			return nil, err
 		}
@@ -291,13 +293,17 @@ func (r *resize) source(axis, o int) (x float64, outside bool) {
 	case "tf_half_pixel_for_nn":
 		return (y + 0.5) / scale, false
 	case "align_corners":
-		// The standard's text, PyTorch and onnxruntime take the length the output
-		// has; the standard's reference and two of its tests take
-		// the length that the scale asks for, before it is cut to a whole number.
-		if out == 1 {
+		// The standard's reference and its tests take the length that the scale
+		// asks for, before it is cut to a whole number. PyTorch and onnxruntime
+		// take the length the output has: the same where nothing is cut.
+		length := scale * in
+		if r.sized {
+			length = out
+		}
+		if out == 1 || length == 1 {
 			return 0, false
 		}
-		return y * (in - 1) / (out - 1), false
+		return y * (in - 1) / (length - 1), false
 	case "asymmetric":
 		return y / scale, false
 	}

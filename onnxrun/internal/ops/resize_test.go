@@ -32,8 +32,12 @@ func resizeRef(x reference, axis, out int, scale float64, a resizeAttrs) referen
 				at = (o+0.5)/scale - 0.5
 			}
 		case "align_corners":
+			length := scale * float64(in) // not cut to a whole number
+			if math.Abs(length-float64(out)) < 1e-9 {
+				length = float64(out)
+			}
 			if out > 1 {
-				at = o * float64(in-1) / float64(out-1)
+				at = o * float64(in-1) / (length - 1)
 			}
 		case "asymmetric":
 			at = o / scale

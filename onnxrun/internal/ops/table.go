@@ -176,12 +176,25 @@ var table = []row{
 	{"GridSample", 16, [2]int{2, 2}, [2]int{1, 1}, "align_corners:i mode:s padding_mode:s", lowerGridSample, nil},
 	{"AffineGrid", 20, [2]int{2, 2}, [2]int{1, 1}, "align_corners:i", lowerAffineGrid, nil},
 
+	// unpool.go, roi.go
+	{"MaxUnpool", 9, [2]int{2, 3}, [2]int{1, 1}, "kernel_shape:is pads:is strides:is", lowerMaxUnpool, nil},
+	{"Col2Im", 18, [2]int{3, 3}, [2]int{1, 1}, "dilations:is pads:is strides:is", lowerCol2Im, nil},
+	{"RoiAlign", 10, [2]int{3, 3}, [2]int{1, 1}, "coordinate_transformation_mode:s mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f", lowerRoiAlign, nil},
+	{"DeformConv", 19, [2]int{3, 5}, [2]int{1, 1}, "dilations:is group:i kernel_shape:is offset_group:i pads:is strides:is", lowerDeformConv, nil},
+
 	// norm.go
 	{"BatchNormalization", 1, [2]int{5, 5}, [2]int{1, 5}, "epsilon:f momentum:f spatial:i training_mode:i", lowerBatchNorm, normLayouts},
 	{"InstanceNormalization", 1, [2]int{3, 3}, [2]int{1, 1}, "epsilon:f", lowerInstanceNorm, normLayouts},
 	{"LayerNormalization", 17, [2]int{2, 3}, [2]int{1, 3}, "axis:i epsilon:f stash_type:i", lowerLayerNorm, nil},
 	{"GroupNormalization", 18, [2]int{3, 3}, [2]int{1, 1}, "epsilon:f num_groups:i stash_type:i", lowerGroupNorm, normLayouts},
 	{"RMSNormalization", 23, [2]int{2, 2}, [2]int{1, 1}, "axis:i epsilon:f stash_type:i", lowerRMSNorm, nil},
+
+	// lp.go
+	{"LpPool", 1, [2]int{1, 1}, [2]int{1, 1}, "auto_pad:s ceil_mode:i dilations:is kernel_shape:is p:i pads:is strides:is", lowerLpPool, nil},
+	{"GlobalLpPool", 1, [2]int{1, 1}, [2]int{1, 1}, "p:i", lowerLpPool, nil},
+	{"LpNormalization", 1, [2]int{1, 1}, [2]int{1, 1}, "axis:i p:i", lowerLpNormalization, nil},
+	{"LRN", 1, [2]int{1, 1}, [2]int{1, 1}, "alpha:f beta:f bias:f size:i", lowerLRN, nil},
+	{"MeanVarianceNormalization", 9, [2]int{1, 1}, [2]int{1, 1}, "axes:is", lowerMeanVariance, nil},
 
 	// concat.go, slice.go, gather.go, transpose.go, reshape.go, expand.go
 	{"Concat", 1, [2]int{1, many}, [2]int{1, 1}, "axis:i", lowerConcat, concatLayouts},
@@ -215,6 +228,11 @@ var table = []row{
 	{"Size", 1, [2]int{1, 1}, [2]int{1, 1}, "", lowerSize, followLayout},
 	{"ConstantOfShape", 9, [2]int{1, 1}, [2]int{1, 1}, "value:t", lowerConstantOfShape, nil},
 	{"Range", 11, [2]int{3, 3}, [2]int{1, 1}, "", lowerRange, nil},
+
+	// control.go
+	{"If", 1, [2]int{1, 1}, [2]int{1, many}, "else_branch:g then_branch:g", lowerControl, nil},
+	{"Loop", 1, [2]int{2, many}, [2]int{1, many}, "body:g", lowerControl, nil},
+	{"Scan", 8, [2]int{1, many}, [2]int{1, many}, "body:g directions:is num_scan_inputs:i scan_input_axes:is scan_input_directions:is scan_output_axes:is scan_output_directions:is", lowerControl, nil},
 }
 
 // fusedTable holds the operators of the Fused domain.
@@ -230,6 +248,8 @@ var fusedTable = []row{
 	{"SiLU", 1, [2]int{1, 1}, [2]int{1, 1}, "", lowerUnary, followLayout},
 	// x, w, bias?, add?: act((Conv(x, w, bias) + add)·out_scale), act one of none relu silu elu tanh gelu; float32 only.
 	{"Conv", 1, [2]int{2, 4}, [2]int{1, 1}, "act:s auto_pad:s dilations:is group:i kernel_shape:is out_scale:f pads:is strides:is", lowerConv, convLayouts},
+	// x [N,C,H,W], w [kh,kw] constant: zero insertion by up, pads (top, left, bottom, right; negative crops), Conv with w for every channel, every down'th kept.
+	{"FIR", 1, [2]int{2, 2}, [2]int{1, 1}, "down:i pads:is up:i", lowerFIR, firLayouts},
 	{"GroupNorm", 1, [2]int{3, 3}, [2]int{1, 1}, "epsilon:f groups:i silu:i", lowerFusedGroupNorm, normLayouts},
 }
 

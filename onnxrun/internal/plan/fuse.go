@@ -15,6 +15,7 @@ var fusions = []struct {
 	name string
 	try  func(*matcher, *node) *node
 }{
+	{"FIR", fuseFIR},
 	{"SiLU", fuseSiLU},
 	{"GroupNorm", fuseGroupNorm},
 	{"GroupNorm+SiLU", fuseGroupNormSiLU},

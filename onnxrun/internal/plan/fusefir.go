@@ -22,7 +22,7 @@ func fuseFIR(m *matcher, last *node) *node {
 	}
 	v, down := m.strided(last.in[0])
 	back := m.from(v, "", "Transpose", 1)
-	if back == nil || !slices.Equal(ints(back, "perm"), []int{0, 2, 3, 1}) {
+	if back == nil || !slices.Equal(intsAttr(back, "perm"), []int{0, 2, 3, 1}) {
 		return nil
 	}
 	conv := m.from(m.past(back.in[0], "Reshape"), "", "Conv", 1)
@@ -30,7 +30,7 @@ func fuseFIR(m *matcher, last *node) *node {
 		return nil
 	}
 	forth := m.from(m.past(conv.in[0], "Reshape"), "", "Transpose", 1)
-	if forth == nil || !slices.Equal(ints(forth, "perm"), []int{0, 3, 1, 2}) {
+	if forth == nil || !slices.Equal(intsAttr(forth, "perm"), []int{0, 3, 1, 2}) {
 		return nil
 	}
 	border, ok := m.zeroPad(forth.in[0])
@@ -133,7 +133,7 @@ func filterOnly(n *node) bool {
 		return false
 	}
 	for name, plain := range map[string]int{"pads": 0, "strides": 1, "dilations": 1} {
-		if slices.ContainsFunc(ints(n, name), func(v int) bool { return v != plain }) {
+		if slices.ContainsFunc(intsAttr(n, name), func(v int) bool { return v != plain }) {
 			return false
 		}
 	}
@@ -141,8 +141,8 @@ func filterOnly(n *node) bool {
 	return !ok || a.String == "NOTSET" || a.String == "VALID"
 }
 
-// ints is an attribute of integers, nil when there is none.
-func ints(n *node, name string) []int {
+// intsAttr is an attribute of integers, nil when there is none.
+func intsAttr(n *node, name string) []int {
 	var list []int
 	for _, v := range n.src.Attrs[name].Ints {
 		list = append(list, int(v))

@@ -20,6 +20,7 @@ type Machine struct {
 	pool  *kernel.Pool
 	tasks []task
 	plan  *Plan
+	tiles *Machine // the first worker's, when the plan is tiled
 }
 
 type task struct {
@@ -115,6 +116,9 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 // Profile is Run with the time each operator of the plan took added to times,
 // which has one element for each of Plan.Nodes.
 func (m *Machine) Profile(ctx context.Context, times []time.Duration) (err error) {
+	if m.tiles != nil {
+		return m.profileTiles(ctx, times)
+	}
 	all := m.tasks
 	defer func() { m.tasks = all }()
 	for i := range all {

@@ -23,6 +23,7 @@ type Plan struct {
 	program *Program
 	steps   []*step
 	in, out []*slot
+	tile    *Plan // runs over the rows, piece by piece; nil: the plan itself runs
 
 	mu   sync.Mutex
 	idle []*Machine
@@ -41,6 +42,14 @@ func (p *Program) Compile(inputs []ops.Type, values []*ops.Tensor) (*Plan, error
 	if err := g.fuse(); err != nil {
 		return nil, err
 	}
+	if pl := p.tiled(g, inputs, values); pl != nil {
+		return pl, nil
+	}
+	return p.finish(g, inputs)
+}
+
+// finish lays out and places a graph.
+func (p *Program) finish(g *graph, inputs []ops.Type) (*Plan, error) {
 	if err := g.layOut(); err != nil {
 		return nil, err
 	}
@@ -76,6 +85,9 @@ func (pl *Plan) Acquire() (*Machine, error) {
 		return m, nil
 	}
 	pl.mu.Unlock()
+	if pl.tile != nil {
+		return pl.newTiled()
+	}
 	return pl.newMachine()
 }
 
@@ -98,9 +110,13 @@ type NodeInfo struct {
 // Nodes lists the operators of a plan in running order.
 func (pl *Plan) Nodes() []NodeInfo {
 	list := make([]NodeInfo, len(pl.steps))
+	times := 1.0
+	if pl.tile != nil {
+		times = float64(pl.Inputs[0].Shape[0]) / float64(pl.tile.Inputs[0].Shape[0])
+	}
 	for i, s := range pl.steps {
 		k := s.op.kernel
-		list[i] = NodeInfo{s.op.src.Name, s.op.src.Op, k.Algo, k.Out[0], k.FLOPs, k.View}
+		list[i] = NodeInfo{s.op.src.Name, s.op.src.Op, k.Algo, k.Out[0], times * k.FLOPs, k.View}
 	}
 	return list
 }

@@ -3,6 +3,8 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
@@ -20,6 +22,7 @@ type Program struct {
 	graph   *onnx.Graph
 	nodes   []*onnx.Node
 	weights map[int]*ops.Tensor
+	bodies  map[*onnx.Graph]map[int]*ops.Tensor // the constants of each body
 	packs   ops.Packs
 	pool    *kernel.Pool
 	options Options
@@ -37,7 +40,7 @@ type Options struct {
 // are stopped by Close.
 func New(m *onnx.Model, options Options) (*Program, error) {
 	g := m.Graph
-	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), options: options}
+	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), bodies: map[*onnx.Graph]map[int]*ops.Tensor{}, options: options}
 	for _, i := range g.Inputs {
 		p.Inputs = append(p.Inputs, g.Values[i])
 	}
@@ -47,11 +50,7 @@ func New(m *onnx.Model, options Options) (*Program, error) {
 	if err := check(g); err != nil {
 		return nil, err
 	}
-	for i, w := range g.Weights {
-		if w.DType.Size() > 0 {
-			p.weights[i] = ops.Constant(w)
-		}
-	}
+	p.constants(g, p.weights)
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		if folded, err := p.foldWeights(n); err != nil {
@@ -65,15 +64,47 @@ func New(m *onnx.Model, options Options) (*Program, error) {
 	return p, nil
 }
 
+// constants notes the constants of a graph, and those of the bodies in it.
+func (p *Program) constants(g *onnx.Graph, weights map[int]*ops.Tensor) {
+	for i, w := range g.Weights {
+		if w.DType.Size() > 0 {
+			weights[i] = ops.Constant(w)
+		}
+	}
+	for i := range g.Nodes {
+		for _, a := range g.Nodes[i].Attrs {
+			if a.Graph != nil {
+				p.bodies[a.Graph] = map[int]*ops.Tensor{}
+				p.constants(a.Graph, p.bodies[a.Graph])
+			}
+		}
+	}
+}
+
 // Close stops the workers.
 func (p *Program) Close() { p.pool.Close() }
 
 // Threads is the number of threads a run uses.
 func (p *Program) Threads() int { return p.pool.Threads() }
 
-// check gathers the unsupported nodes of a graph into one error.
+// check gathers the unsupported nodes of a graph and its bodies into one error.
 func check(g *onnx.Graph) error {
 	var all onnx.UnsupportedError
+	if err := checkNodes(g, &all); err != nil {
+		return err
+	}
+	if len(all.Nodes) > 0 {
+		return &all
+	}
+	for _, v := range g.Outputs {
+		if w := g.Weights[v]; w != nil && w.DType.Size() == 0 {
+			return &onnx.UnsupportedError{Msg: fmt.Sprintf("output %q is a constant of %v", g.Values[v].Name, w.DType)}
+		}
+	}
+	return nil
+}
+
+func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) error {
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		err := ops.Check(n)
@@ -90,15 +121,22 @@ func check(g *onnx.Graph) error {
 		case err != nil:
 			return err
 		}
-	}
-	if len(all.Nodes) > 0 {
-		return &all
+		for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
+			if body := n.Attrs[name].Graph; body != nil {
+				if err := checkNodes(body, all); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
 
 // foldWeights computes a node once and for all when its inputs are weights.
 func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
+	if ops.Controls(n) {
+		return false, nil
+	}
 	args := make([]ops.Arg, len(n.Inputs))
 	for j, v := range n.Inputs {
 		if v < 0 {

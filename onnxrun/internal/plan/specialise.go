@@ -14,6 +14,8 @@ type graph struct {
 	in, out []*value
 	packs   *ops.Packs
 	exact   bool
+
+	unrolled int // nodes of bodies so far
 }
 
 type value struct {
@@ -35,10 +37,7 @@ type node struct {
 // known holds the inputs whose values are known as well; nil: none.
 func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, error) {
 	g := &graph{packs: &p.packs, exact: p.options.Exact}
-	values := make([]*value, len(p.graph.Values))
-	for i, t := range p.weights {
-		values[i] = &value{Type: t.Type, name: p.graph.Values[i].Name, konst: t}
-	}
+	values := p.values(p.graph)
 	for k, i := range p.graph.Inputs {
 		values[i] = &value{Type: inputs[k], name: p.graph.Values[i].Name}
 		g.in = append(g.in, values[i])
@@ -46,44 +45,93 @@ func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, er
 			values[i] = &value{Type: inputs[k], name: p.graph.Values[i].Name, konst: known[k]}
 		}
 	}
-	for _, src := range p.nodes {
-		n := &node{src: src, in: make([]*value, len(src.Inputs)), out: make([]*value, len(src.Outputs))}
-		known := true
-		for j, v := range src.Inputs {
-			if v >= 0 {
-				n.in[j] = values[v]
-				known = known && values[v].konst != nil
-			}
-		}
-		if err := g.lower(n); err != nil {
-			return nil, err
-		}
-		var consts []*ops.Tensor
-		if (known || n.kernel.Const != nil) && plain(n.kernel) {
-			var err error
-			if consts, err = fold(src, n.kernel, g.args(n)); err != nil {
-				return nil, err
-			}
-		}
-		for j, v := range src.Outputs {
-			if v < 0 {
-				continue
-			}
-			values[v] = &value{Type: n.kernel.Out[j].Plain(), name: p.graph.Values[v].Name}
-			if consts != nil {
-				values[v].konst = consts[j]
-			}
-			n.out[j] = values[v]
-		}
-		if consts == nil {
-			g.nodes = append(g.nodes, n)
-		}
+	if err := p.follow(g, p.graph, p.nodes, values); err != nil {
+		return nil, err
 	}
 	for _, i := range p.graph.Outputs {
 		g.out = append(g.out, values[i])
 	}
 	g.sweep()
 	return g, nil
+}
+
+// values is room for the values of a model's graph, or of a body, with its
+// constants in place.
+func (p *Program) values(m *onnx.Graph) []*value {
+	values := make([]*value, len(m.Values))
+	weights := p.weights
+	if m != p.graph {
+		weights = p.bodies[m]
+	}
+	for i, t := range weights {
+		values[i] = &value{Type: t.Type, name: m.Values[i].Name, konst: t}
+	}
+	return values
+}
+
+// follow adds nodes of a model's graph, or of a body, to g, and what they make to
+// its values.
+func (p *Program) follow(g *graph, m *onnx.Graph, nodes []*onnx.Node, values []*value) error {
+	for _, src := range nodes {
+		in := make([]*value, len(src.Inputs))
+		for j, v := range src.Inputs {
+			if v >= 0 {
+				in[j] = values[v]
+			}
+		}
+		var out []*value
+		var err error
+		if ops.Controls(src) {
+			out, err = p.control(g, src, in, values)
+		} else {
+			out, err = g.apply(src, in)
+		}
+		if err != nil {
+			return err
+		}
+		for j, v := range src.Outputs {
+			if v < 0 {
+				continue
+			}
+			values[v] = out[j]
+			if out[j].name == "" {
+				out[j].name = m.Values[v].Name
+			}
+		}
+	}
+	return nil
+}
+
+// apply adds a node, unless its outputs can be computed now, and gives them.
+func (g *graph) apply(src *onnx.Node, in []*value) ([]*value, error) {
+	n := &node{src: src, in: in, out: make([]*value, len(src.Outputs))}
+	if err := g.lower(n); err != nil {
+		return nil, err
+	}
+	known := true
+	for _, v := range in {
+		known = known && (v == nil || v.konst != nil)
+	}
+	var consts []*ops.Tensor
+	if (known || n.kernel.Const != nil) && plain(n.kernel) {
+		var err error
+		if consts, err = fold(src, n.kernel, g.args(n)); err != nil {
+			return nil, err
+		}
+	}
+	for j, v := range src.Outputs {
+		if v < 0 {
+			continue
+		}
+		n.out[j] = &value{Type: n.kernel.Out[j].Plain()}
+		if consts != nil {
+			n.out[j].konst = consts[j]
+		}
+	}
+	if consts == nil {
+		g.nodes = append(g.nodes, n)
+	}
+	return n.out, nil
 }
 
 // plain reports whether a kernel gives its outputs in the Plain layout, the
