@@ -73,6 +73,9 @@ func TestConformance(t *testing.T) {
 	close(next)
 	wg.Wait()
 
+	if !slices.ContainsFunc(results, func(r map[string]error) bool { return len(r) > 0 }) {
+		t.Fatalf("no cases in %s", dir)
+	}
 	type count struct{ pass, all int }
 	counts := map[string]*count{}
 	tally := func(class string, err error) {

@@ -70,5 +70,5 @@ func ExampleModel_Pullback() {
 		divergence += float64(row[i])
 	}
 	fmt.Printf("%.4f\n", divergence)
-	// Output: -0.0615
+	// Output: -0.0613
 }

@@ -29,6 +29,10 @@ type NodeStats struct {
 // "avx512", "avx2" or "generic".
 func ISA() string { return plan.ISA() }
 
+// Peak measures the arithmetic that one thread can do, in multiplications and
+// additions of float32 a second: what the rates of [NodeStats] are shares of.
+func Peak() float64 { return plan.Peak() }
+
 // Plan compiles the model for inputs of these shapes and says what a run will
 // do; of the data, only those that decide shapes are looked at.
 func (m *Model) Plan(inputs ...Tensor) (*Stats, error) {

@@ -40,6 +40,7 @@ type externalFiles struct {
 	open    func(location string, limit int64) ([]byte, error)
 	files   map[string]*externalFile
 	closers []func() error
+	mapped  [][]byte
 }
 
 type externalFile struct {
@@ -171,6 +172,7 @@ func beside(modelPath string) *externalFiles {
 			return nil, err
 		}
 		x.closers = append(x.closers, unmap)
+		x.mapped = append(x.mapped, data)
 		return data, nil
 	}
 	return x

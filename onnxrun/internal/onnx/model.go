@@ -12,6 +12,7 @@ type Model struct {
 	Graph           *Graph
 
 	closers []func() error
+	mapped  [][]byte // the files in memory that Raw may be a view of
 }
 
 // Graph is a main graph or the body of an If, Loop or Scan. Values are indices

@@ -32,6 +32,7 @@ func Open(path string, lim Limits) (*Model, error) {
 	}
 	ext := beside(path)
 	ext.closers = append(ext.closers, unmap)
+	ext.mapped = append(ext.mapped, data)
 	m, err := parse(data, lim, ext)
 	return m, inFile(path, err)
 }
@@ -106,6 +107,7 @@ func parse(data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
 		Metadata:        pm.metadata,
 		Graph:           g,
 		closers:         ext.closers,
+		mapped:          ext.mapped,
 	}, nil
 }
 

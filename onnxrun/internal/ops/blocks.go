@@ -108,17 +108,18 @@ func lowerCenterCropPad(c *Call) (*Kernel, error) {
 		return nil, c.Invalid("the shape has %d elements, want %d", len(want), len(axes))
 	}
 	out := Type{DType: t.DType, Shape: slices.Clone(t.Shape)}
-	m := &axisMap{in: t.Shape, out: out.Shape, at: make([][]int, len(t.Shape))}
 	for i, a := range axes {
-		axis, err := c.Axis(a, len(t.Shape))
-		if err != nil {
+		if axes[i], err = c.Axis(a, len(t.Shape)); err != nil {
 			return nil, err
 		}
+		out.Shape[axes[i]] = want[i]
+	}
+	if err := c.checkSize(out); err != nil {
+		return nil, err
+	}
+	m := &axisMap{in: t.Shape, out: out.Shape, at: make([][]int, len(t.Shape))}
+	for i, axis := range axes {
 		have := t.Shape[axis]
-		if want[i] < 0 || want[i] > maxElems {
-			return nil, c.Invalid("the shape is %v", want)
-		}
-		out.Shape[axis] = want[i]
 		// The difference is split in two, the smaller part before.
 		shift := (have - want[i]) / 2
 		if want[i] > have {
@@ -132,9 +133,6 @@ func lowerCenterCropPad(c *Call) (*Kernel, error) {
 				m.at[axis][j] = -1
 			}
 		}
-	}
-	if err := c.checkSize(out); err != nil {
-		return nil, err
 	}
 	return &Kernel{Out: []Type{out}, Bind: func(mem Memory) []Task {
 		return m.tasks(t.DType, mem.In[0], mem.Out[0], nil)

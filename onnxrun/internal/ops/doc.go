@@ -35,6 +35,9 @@
 // one call of a kernel, or short ones, and then operands are laid out in small
 // tiles and computed a tile at a time (broadcast.go).
 //
+// What of old opsets? A node from before opset 7 is read as the newer one that
+// means the same (legacy.go).
+//
 // What moves data? One engine, for Concat, Split, Slice, Transpose, Expand and
 // Tile (move.go): a box of elements with strides on both sides. Only the size of
 // an element matters to it. Gathers compute their offsets from indices

@@ -17,19 +17,22 @@ type dft struct {
 	scale    float64
 }
 
-func newDFT(n int, inverse bool) *dft {
-	d := &dft{n: n, cos: make([]float64, n), sin: make([]float64, n), scale: 1}
-	for k := range n {
-		s, c := math.Sincos(2 * math.Pi * float64(k) / float64(n))
-		d.cos[k], d.sin[k] = c, -s
-		if inverse {
-			d.sin[k] = s
-		}
-	}
+// newDFT puts its tables into scratch memory of 16·n bytes; the tasks fill them.
+func newDFT(n int, inverse bool, m *Memory) (*dft, []Task) {
+	tables := scratchOf[float64](m.Shared(), 2*n)
+	d := &dft{n: n, cos: tables[:n], sin: tables[n:], scale: 1}
 	if inverse {
 		d.scale = 1 / float64(n)
 	}
-	return d
+	return d, eachPart(n, func(lo, hi int) {
+		for k := lo; k < hi; k++ {
+			s, c := math.Sincos(2 * math.Pi * float64(k) / float64(n))
+			d.cos[k], d.sin[k] = c, -s
+			if inverse {
+				d.sin[k] = s
+			}
+		}
+	})
 }
 
 // at is frequency k of a row; get gives its numbers.
@@ -111,16 +114,16 @@ func lowerDFT(c *Call) (*Kernel, error) {
 	out.Shape[axis], out.Shape[rank-1] = kept, parts
 	inner := elems(x.Shape[axis+1 : rank-1])
 	g := dftGeometry{outer: elems(x.Shape[:axis]), have: x.Shape[axis], inner: inner, in: x.Shape[rank-1], out: parts}
-	return &Kernel{Out: []Type{out}, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
-		d := newDFT(n, inverse)
+	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+		d, tasks := newDFT(n, inverse, &m)
 		d.kept, d.mirrored, d.given = kept, mirrored, min(n, g.have)
 		if mirrored {
 			d.given = min(n/2+1, g.have)
 		}
 		if x.DType == onnx.Double {
-			return transform[float64](m, d, g)
+			return append(tasks, transform[float64](m, d, g)...)
 		}
-		return transform[float32](m, d, g)
+		return append(tasks, transform[float32](m, d, g)...)
 	}}, nil
 }
 
@@ -182,13 +185,13 @@ func lowerSTFT(c *Call) (*Kernel, error) {
 		kept = n/2 + 1
 	}
 	out := Type{DType: x.DType, Shape: []int{x.Shape[0], frames, kept, 2}}
-	return &Kernel{Out: []Type{out}, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
-		d := newDFT(n, false)
+	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+		d, tasks := newDFT(n, false, &m)
 		d.kept, d.given = kept, n
 		if x.DType == onnx.Double {
-			return shortTransform[float64](m, d, x.Shape, frames, step)
+			return append(tasks, shortTransform[float64](m, d, x.Shape, frames, step)...)
 		}
-		return shortTransform[float32](m, d, x.Shape, frames, step)
+		return append(tasks, shortTransform[float32](m, d, x.Shape, frames, step)...)
 	}}, nil
 }
 

@@ -475,9 +475,9 @@ func TestPoolGradients(t *testing.T) {
 
 func TestConvGradients(t *testing.T) {
 	r := rand.New(rand.NewPCG(10, 1))
-	for range 80 {
+	for range 60 {
 		axes, groups := 1+r.IntN(3), 1+r.IntN(3)
-		most := []int{0, 9, 6, 4}[axes]
+		most := []int{0, 7, 4, 3}[axes]
 		ic, oc, kernel := groups*(1+r.IntN(3)), groups*(1+r.IntN(3)), randShape(r, axes, 1, 3)
 		constant := r.IntN(3) > 0
 		a := attrs{"group": attrInt(groups)}
@@ -493,7 +493,7 @@ func TestConvGradients(t *testing.T) {
 		case 1:
 			a["auto_pad"] = attrStr([]string{"SAME_UPPER", "SAME_LOWER"}[r.IntN(2)])
 		}
-		x := randn(r, append([]int{2, ic}, randShape(r, axes, most, most+2)...)...)
+		x := randn(r, append([]int{2, ic}, randShape(r, axes, most, most+1)...)...)
 		tc := testCall{op: "Conv", attrs: a, runtime: []bool{true, !constant, true},
 			in: []*Tensor{x, randn(r, append([]int{oc, ic / groups}, kernel...)...), randn(r, oc)}}
 		checkGrad(t, tc, 0, 2)
@@ -637,6 +637,8 @@ func TestGradientKernels(t *testing.T) {
 		for i := range Data[int64](places) {
 			Data[int64](places)[i] = int64(i/10*6 + r.IntN(6))
 		}
+		pooled := testCall{op: "MaxPoolGrad", domain: Fused, in: []*Tensor{randn(r, 2, ch, 4, 3), randn(r, 2, ch, 7, 5)}, attrs: attrs{"kernel_shape": ints(3, 3), "strides": ints(2, 2), "pads": ints(1, 1, 1, 1)}}
+		pooled.mustRun(t)
 		testCall{op: "ScatterAdd", domain: Fused, in: []*Tensor{randn(r, 4, 5), places}, attrs: attrs{"shape": ints(12), "chunks": attrInt(2)}}.mustRun(t)
 		testCall{op: "ProductGrad", domain: Fused, in: []*Tensor{randn(r, 4, 1), randn(r, 4, 5)}}.mustRun(t)
 	}

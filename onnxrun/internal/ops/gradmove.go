@@ -272,26 +272,6 @@ func globalAverageRule(g *Grad, _ int) *Ref {
 	return g.times(g.dy(), 1/float64(elems(g.x().Shape[2:])))
 }
 
-// maxPoolRule: dy goes to where each maximum was, the first place when there are
-// several.
-func maxPoolRule(g *Grad, _ int) *Ref {
-	n := &onnx.Node{Op: "MaxPool", Version: ruleOpset, Attrs: attrs{}, Outputs: []int{0, 1}}
-	if g.Node.Op == "GlobalMaxPool" {
-		if len(g.x().Shape) == 2 {
-			return g.dy()
-		}
-		n.Attrs["kernel_shape"] = intsAttr(g.x().Shape[2:])
-	} else {
-		for name, v := range g.Node.Attrs {
-			if name != "storage_order" {
-				n.Attrs[name] = v
-			}
-		}
-	}
-	at := g.emit(n, g.x())[1]
-	return g.scatter(g.whole(), at, elems(g.x().Shape[:2]))
-}
-
 // gatherRule: dy is added to where its elements came from, which is what the
 // same gathering of all places says.
 func gatherRule(g *Grad, i int) *Ref {
@@ -319,8 +299,8 @@ func (g *Grad) scatter(d, places *Ref, chunks int) *Ref {
 	return g.fused(attrs{"shape": intsAttr(g.x().Shape), "chunks": intAttr(chunks)}, "ScatterAdd", d, places)
 }
 
-// lowerScatterAdd: out[places[i]] += in[i], from zero, in the order of i; what
-// has no place in its chunk is left out: the maximum of padding alone.
+// lowerScatterAdd: out[places[i]] += in[i], from zero, in the order of i; a
+// place outside its chunk counts for nothing.
 func lowerScatterAdd(c *Call) (*Kernel, error) {
 	x, chunks := c.In[0].Type, c.Int("chunks", 1)
 	out := Type{DType: x.DType, Shape: c.Ints("shape")}

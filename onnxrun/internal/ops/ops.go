@@ -232,6 +232,9 @@ func (c *Call) Axis(axis, rank int) (int, error) {
 // Packs holds weights in the order kernels read them, once for a model,
 // whatever the number of plans. It is safe for concurrent use.
 type Packs struct {
+	// Forget, if set, is told the bytes of each weight that has been packed.
+	Forget func([]byte)
+
 	mu sync.Mutex
 	m  map[packKey]*pack
 }
@@ -254,6 +257,9 @@ func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []fl
 	e.once.Do(func() {
 		e.data = Floats(AlignedBytes(4*n), n)
 		fill(e.data)
+		if p != nil && p.Forget != nil {
+			p.Forget(t.mem)
+		}
 	})
 	return e.data
 }

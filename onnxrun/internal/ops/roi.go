@@ -49,7 +49,7 @@ func lowerRoiAlign(c *Call) (*Kernel, error) {
 	default:
 		return nil, c.Invalid("coordinate_transformation_mode is %q, want half_pixel or output_half_pixel", mode)
 	}
-	if r.rows < 1 || r.cols < 1 || r.sampling < 0 || r.height == 0 || r.width == 0 {
+	if r.rows < 1 || r.cols < 1 || r.sampling < 0 || r.sampling > 1<<12 || r.height == 0 || r.width == 0 {
 		return nil, c.Invalid("samples %d times in %d×%d cells of %v", r.sampling, r.rows, r.cols, x)
 	}
 	out := Type{DType: x.DType, Shape: []int{rois.Shape[0], r.channels, r.rows, r.cols}}

@@ -237,11 +237,12 @@ var table = []row{
 
 // fusedTable holds the operators of the Fused domain.
 var fusedTable = []row{
-	// gradslope.go, gradnorm.go, gradmove.go: what derivatives are made of
+	// gradslope.go, gradnorm.go, gradmove.go, gradpool.go: what derivatives are made of
 	{"Slope", 1, [2]int{2, 2}, [2]int{1, 1}, "of:s alpha:f beta:f gamma:f approximate:s bias:f lambd:f", lowerSlope, slopeLayouts},
 	{"ProductGrad", 1, [2]int{2, 2}, [2]int{1, 1}, "", lowerProductGrad, nil},
 	{"NormGrad", 1, [2]int{2, 2}, [2]int{1, 1}, "axis:i groups:i epsilon:f rms:i", lowerNormGrad, normGradLayouts},
 	{"Filter", 1, [2]int{1, 1}, [2]int{1, 1}, "axis:i size:i at:is weight:fs", lowerFilter, filterLayouts},
+	{"MaxPoolGrad", 1, [2]int{2, 2}, [2]int{1, 1}, "auto_pad:s ceil_mode:i dilations:is kernel_shape:is pads:is storage_order:i strides:is", lowerMaxPoolGrad, nil},
 	{"ScatterAdd", 1, [2]int{2, 2}, [2]int{1, 1}, "shape:is chunks:i", lowerScatterAdd, nil},
 
 	{"Reorder", 1, [2]int{1, 1}, [2]int{1, 1}, "layout:i", lowerReorder, followLayout},

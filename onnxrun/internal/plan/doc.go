@@ -22,6 +22,15 @@
 // (algorithm, layout, split of work, offset in memory) is then made once, and
 // the run loop only calls. Score networks see one or two shapes in their life.
 //
+// What of an input that decides a shape, like the shape of a Reshape? When it is
+// a list or a single number, a plan is made for its value too, which counts as a
+// constant (byvalue.go). Another value makes another plan.
+//
+// What of If, Loop and Scan? Specialising puts the nodes of their bodies in their
+// place, round after round (control.go), so no later pass knows of them. That
+// needs the number of rounds then; a condition computed in the run picks between
+// the results of both branches.
+//
 // Why a gorgonia graph? It carries the order, the operator contract and the
 // differentiation of the network in a form that others can read. Its own
 // machines are not used: they allocate and lock for every node.

@@ -121,5 +121,8 @@ func (pl *Plan) Nodes() []NodeInfo {
 	return list
 }
 
+// Peak is the rate of one thread's arithmetic, as kernel.Peak measures it.
+func Peak() float64 { return kernel.Peak() }
+
 // ISA names the instruction set that the kernels use.
 func ISA() string { return kernel.ISA() }

@@ -41,6 +41,7 @@ type Options struct {
 func New(m *onnx.Model, options Options) (*Program, error) {
 	g := m.Graph
 	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), bodies: map[*onnx.Graph]map[int]*ops.Tensor{}, options: options}
+	p.packs.Forget = m.Forget
 	for _, i := range g.Inputs {
 		p.Inputs = append(p.Inputs, g.Values[i])
 	}
