@@ -38,19 +38,19 @@ func TestAdaptiveSDEFollowsOnePath(t *testing.T) {
 // The law on a Gaussian, whose bias at these tolerances is far below the
 // error of the mean: figures N(0,1), 4.9 is exceeded once in 10⁶.
 func TestAdaptiveSDEHasTheRightLaw(t *testing.T) {
-	const n = 1500
+	const n, dim = 3000, 30
 	for _, p := range papers {
 		if p.name == "sub-vp" {
 			continue
 		}
 		_, w, _ := p.place(p.eps)
-		b := &Batch{X: make([]float32, n), Dim: 1, Noise: Philox(8)}
+		b := &Batch{X: make([]float32, n), Dim: dim, Noise: Philox(8)}
 		if err := b.Prior(p.sde.Prior()); err != nil {
 			t.Fatal(err)
 		}
 		score := func(dst, x []float32, t []float64) error {
 			for i, v := range x {
-				c, w, _ := p.place(t[i])
+				c, w, _ := p.place(t[i/dim])
 				dst[i] = float32((c - float64(v)) / w)
 			}
 			return nil
@@ -64,7 +64,7 @@ func TestAdaptiveSDEHasTheRightLaw(t *testing.T) {
 			squares += (float64(v) - mu0) * (float64(v) - mu0)
 		}
 		mean, variance := sum/math.Sqrt(n*w), (squares/(n*w)-1)*math.Sqrt(n/2.)
-		t.Logf("%s: mean off by %.2f standard errors, variance by %.2f, %.1f tries", p.name, mean, variance, float64(b.Evals)/n/2)
+		t.Logf("%s: mean off by %.2f standard errors, variance by %.2f, %.1f tries", p.name, mean, variance, float64(b.Evals)/(n/dim)/2)
 		if math.Abs(mean) > 4.9 || math.Abs(variance) > 4.9 {
 			t.Errorf("%s: the law is off", p.name)
 		}

@@ -68,6 +68,9 @@ func TestMomentsOfSamples(t *testing.T) {
 // once in 10⁶ if the weights are exact. The samplers' own bias adds to it,
 // which is why n is no larger.
 func TestModeWeights(t *testing.T) {
+	if raceEnabled {
+		t.Skip("slow, and one goroutine races with nobody")
+	}
 	const n, limit = 4000, 40.5
 	ve := schedules.VE{SigmaMin: 0.01, SigmaMax: 30}
 	for name, c := range map[string]struct {

@@ -4,8 +4,9 @@
 //
 // # Design
 //
-// What is here? The matrix product on packed panels (Gemm), direct convolution
-// in a blocked layout (Conv, ConvOut, Depthwise), the changes of layout (ToBlocked,
+// What is here? The matrix product on packed panels (Gemm), convolution in a
+// blocked layout, direct (Conv, ConvOut, Depthwise) and by Winograd's algorithm
+// (Winograd), resampling by a filter (FIR), the changes of layout (ToBlocked,
 // Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
 // (Sum … SoftmaxRow), the same on the lanes of blocked pixels (SumLanes …), and
 // the workers that share the load (Pool). Each comment gives the Go loop that
@@ -45,6 +46,12 @@
 //
 // Who pads? The caller, once, when it writes an activation: the inner loops know
 // no borders. Conv writes into the frame of a larger image if told its strides.
+// Winograd's transforms copy the source anyway, and pad on the way.
+//
+// What does Winograd's algorithm cost in exactness? Relative to the mean output
+// of 256 channels, in the mean: direct 8e-7, F(2×2) 5e-7, F(4×4) 1.6e-6 (at most
+// 9e-6). That is why its tiles are not larger. It has no kernel of its own for
+// the multiplications: they are products of matrices, for the microkernel.
 //
 // Which instruction set? The best of the machine: AVX-512 (F, DQ, BW, VL), else
 // AVX2 with FMA, else plain Go; see ISA. The environment variable

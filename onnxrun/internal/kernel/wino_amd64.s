@@ -107,6 +107,242 @@ TEXT ·winoIn2AVX512(SB), NOSPLIT, $0-40
 	VZEROUPPER
 	RET
 
+// func winoEdge2AVX512(dst *float32, src *float32, dxi int, col int, row int, from int, rows int, cols int)
+// Requires: AVX, AVX512F
+TEXT ·winoEdge2AVX512(SB), NOSPLIT, $0-64
+	MOVQ      dst+0(FP), AX
+	MOVQ      src+8(FP), CX
+	MOVQ      dxi+16(FP), DX
+	MOVQ      col+24(FP), BX
+	MOVQ      row+32(FP), SI
+	MOVQ      from+40(FP), DI
+	MOVQ      rows+48(FP), R8
+	MOVQ      cols+56(FP), R9
+	LEAQ      (CX)(DI*4), CX
+	VPXORD    Z0, Z0, Z0
+	BTQ       $0x00, R8
+	SBBQ      DI, DI
+	KMOVW     DI, K1
+	BTQ       $0x01, R8
+	SBBQ      DI, DI
+	KMOVW     DI, K2
+	BTQ       $0x02, R8
+	SBBQ      DI, DI
+	KMOVW     DI, K3
+	BTQ       $0x03, R8
+	SBBQ      DI, DI
+	KMOVW     DI, K4
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	LEAQ      (SI)(SI*2), DI
+	MOVQ      CX, R8
+	BTQ       $0x00, R9
+	JCC       empty0_0
+	VMOVUPS.Z (R8), K1, Z1
+	VMOVUPS.Z (R8)(SI*2), K3, Z2
+	VSUBPS    Z2, Z1, Z1
+	JMP       next0_0
+
+empty0_0:
+	VMOVAPS Z0, Z1
+
+next0_0:
+	ADDQ      BX, R8
+	BTQ       $0x01, R9
+	JCC       empty0_1
+	VMOVUPS.Z (R8), K1, Z2
+	VMOVUPS.Z (R8)(SI*2), K3, Z3
+	VSUBPS    Z3, Z2, Z2
+	JMP       next0_1
+
+empty0_1:
+	VMOVAPS Z0, Z2
+
+next0_1:
+	ADDQ      BX, R8
+	BTQ       $0x02, R9
+	JCC       empty0_2
+	VMOVUPS.Z (R8), K1, Z3
+	VMOVUPS.Z (R8)(SI*2), K3, Z4
+	VSUBPS    Z4, Z3, Z3
+	JMP       next0_2
+
+empty0_2:
+	VMOVAPS Z0, Z3
+
+next0_2:
+	ADDQ      BX, R8
+	BTQ       $0x03, R9
+	JCC       empty0_3
+	VMOVUPS.Z (R8), K1, Z4
+	VMOVUPS.Z (R8)(SI*2), K3, Z5
+	VSUBPS    Z5, Z4, Z4
+	JMP       next0_3
+
+empty0_3:
+	VMOVAPS Z0, Z4
+
+next0_3:
+	VSUBPS    Z3, Z1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	VADDPS    Z2, Z3, Z1
+	VSUBPS    Z2, Z3, Z3
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	VMOVUPS   Z3, (AX)
+	ADDQ      DX, AX
+	VSUBPS    Z4, Z2, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	MOVQ      CX, R8
+	BTQ       $0x00, R9
+	JCC       empty1_0
+	VMOVUPS.Z (R8)(SI*2), K3, Z1
+	VMOVUPS.Z (R8)(SI*1), K2, Z2
+	VADDPS    Z2, Z1, Z2
+	VMOVUPS.Z (R8)(SI*1), K2, Z3
+	VSUBPS    Z3, Z1, Z1
+	JMP       next1_0
+
+empty1_0:
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z1
+
+next1_0:
+	ADDQ      BX, R8
+	BTQ       $0x01, R9
+	JCC       empty1_1
+	VMOVUPS.Z (R8)(SI*2), K3, Z3
+	VMOVUPS.Z (R8)(SI*1), K2, Z4
+	VADDPS    Z4, Z3, Z4
+	VMOVUPS.Z (R8)(SI*1), K2, Z5
+	VSUBPS    Z5, Z3, Z3
+	JMP       next1_1
+
+empty1_1:
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z3
+
+next1_1:
+	ADDQ      BX, R8
+	BTQ       $0x02, R9
+	JCC       empty1_2
+	VMOVUPS.Z (R8)(SI*2), K3, Z5
+	VMOVUPS.Z (R8)(SI*1), K2, Z6
+	VADDPS    Z6, Z5, Z6
+	VMOVUPS.Z (R8)(SI*1), K2, Z7
+	VSUBPS    Z7, Z5, Z5
+	JMP       next1_2
+
+empty1_2:
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z5
+
+next1_2:
+	ADDQ      BX, R8
+	BTQ       $0x03, R9
+	JCC       empty1_3
+	VMOVUPS.Z (R8)(SI*2), K3, Z7
+	VMOVUPS.Z (R8)(SI*1), K2, Z8
+	VADDPS    Z8, Z7, Z8
+	VMOVUPS.Z (R8)(SI*1), K2, Z9
+	VSUBPS    Z9, Z7, Z7
+	JMP       next1_3
+
+empty1_3:
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z7
+
+next1_3:
+	VSUBPS    Z6, Z2, Z2
+	VMOVUPS   Z2, (AX)
+	ADDQ      DX, AX
+	VADDPS    Z4, Z6, Z2
+	VSUBPS    Z4, Z6, Z6
+	VMOVUPS   Z2, (AX)
+	ADDQ      DX, AX
+	VMOVUPS   Z6, (AX)
+	ADDQ      DX, AX
+	VSUBPS    Z8, Z4, Z2
+	VMOVUPS   Z2, (AX)
+	ADDQ      DX, AX
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	VADDPS    Z3, Z5, Z1
+	VSUBPS    Z3, Z5, Z2
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	VMOVUPS   Z2, (AX)
+	ADDQ      DX, AX
+	VSUBPS    Z7, Z3, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      DX, AX
+	MOVQ      CX, R8
+	BTQ       $0x00, R9
+	JCC       empty2_0
+	VMOVUPS.Z (R8)(SI*1), K2, Z1
+	VMOVUPS.Z (R8)(DI*1), K4, Z2
+	VSUBPS    Z2, Z1, Z1
+	JMP       next2_0
+
+empty2_0:
+	VMOVAPS Z0, Z1
+
+next2_0:
+	ADDQ      BX, R8
+	BTQ       $0x01, R9
+	JCC       empty2_1
+	VMOVUPS.Z (R8)(SI*1), K2, Z2
+	VMOVUPS.Z (R8)(DI*1), K4, Z3
+	VSUBPS    Z3, Z2, Z2
+	JMP       next2_1
+
+empty2_1:
+	VMOVAPS Z0, Z2
+
+next2_1:
+	ADDQ      BX, R8
+	BTQ       $0x02, R9
+	JCC       empty2_2
+	VMOVUPS.Z (R8)(SI*1), K2, Z3
+	VMOVUPS.Z (R8)(DI*1), K4, Z4
+	VSUBPS    Z4, Z3, Z3
+	JMP       next2_2
+
+empty2_2:
+	VMOVAPS Z0, Z3
+
+next2_2:
+	ADDQ      BX, R8
+	BTQ       $0x03, R9
+	JCC       empty2_3
+	VMOVUPS.Z (R8)(SI*1), K2, Z0
+	VMOVUPS.Z (R8)(DI*1), K4, Z4
+	VSUBPS    Z4, Z0, Z0
+	JMP       next2_3
+
+empty2_3:
+	VMOVAPS Z0, Z0
+
+next2_3:
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    DX, AX
+	VADDPS  Z2, Z3, Z1
+	VSUBPS  Z2, Z3, Z3
+	VMOVUPS Z1, (AX)
+	ADDQ    DX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DX, AX
+	VSUBPS  Z0, Z2, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    DX, AX
+	VZEROUPPER
+	RET
+
 // func winoOut2AVX512(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
 // Requires: AVX, AVX512F
 TEXT ·winoOut2AVX512(SB), NOSPLIT, $0-64
@@ -590,6 +826,693 @@ TEXT ·winoIn4AVX512(SB), NOSPLIT, $0-40
 	VADDPS       Z5, Z1, Z0
 	VMOVUPS      cc0200000<>+0(SB), Z1
 	VFMADD231PS  Z3, Z1, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         DX, AX
+	VZEROUPPER
+	RET
+
+// func winoEdge4AVX512(dst *float32, src *float32, dxi int, col int, row int, from int, rows int, cols int)
+// Requires: AVX, AVX512F
+TEXT ·winoEdge4AVX512(SB), NOSPLIT, $0-64
+	MOVQ        dst+0(FP), AX
+	MOVQ        src+8(FP), CX
+	MOVQ        dxi+16(FP), DX
+	MOVQ        col+24(FP), BX
+	MOVQ        row+32(FP), SI
+	MOVQ        from+40(FP), DI
+	MOVQ        rows+48(FP), R8
+	MOVQ        cols+56(FP), R9
+	LEAQ        (CX)(DI*4), CX
+	VPXORD      Z0, Z0, Z0
+	BTQ         $0x00, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K1
+	BTQ         $0x01, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K2
+	BTQ         $0x02, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K3
+	BTQ         $0x03, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K4
+	BTQ         $0x04, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K5
+	BTQ         $0x05, R8
+	SBBQ        DI, DI
+	KMOVW       DI, K6
+	SHLQ        $0x02, DX
+	SHLQ        $0x02, BX
+	SHLQ        $0x02, SI
+	LEAQ        (SI)(SI*2), DI
+	LEAQ        (SI)(SI*4), R8
+	MOVQ        CX, R10
+	BTQ         $0x00, R9
+	JCC         empty0_0
+	VMOVUPS.Z   (R10), K1, Z1
+	VMOVUPS.Z   (R10)(SI*4), K5, Z2
+	VADDPS      Z2, Z1, Z1
+	VMOVUPS.Z   (R10)(SI*2), K3, Z2
+	VMOVUPS     cc0200000<>+0(SB), Z3
+	VFMADD231PS Z2, Z3, Z1
+	JMP         next0_0
+
+empty0_0:
+	VMOVAPS Z0, Z1
+
+next0_0:
+	ADDQ        BX, R10
+	BTQ         $0x01, R9
+	JCC         empty0_1
+	VMOVUPS.Z   (R10), K1, Z2
+	VMOVUPS.Z   (R10)(SI*4), K5, Z3
+	VADDPS      Z3, Z2, Z2
+	VMOVUPS.Z   (R10)(SI*2), K3, Z3
+	VMOVUPS     cc0200000<>+0(SB), Z4
+	VFMADD231PS Z3, Z4, Z2
+	JMP         next0_1
+
+empty0_1:
+	VMOVAPS Z0, Z2
+
+next0_1:
+	ADDQ        BX, R10
+	BTQ         $0x02, R9
+	JCC         empty0_2
+	VMOVUPS.Z   (R10), K1, Z3
+	VMOVUPS.Z   (R10)(SI*4), K5, Z4
+	VADDPS      Z4, Z3, Z3
+	VMOVUPS.Z   (R10)(SI*2), K3, Z4
+	VMOVUPS     cc0200000<>+0(SB), Z5
+	VFMADD231PS Z4, Z5, Z3
+	JMP         next0_2
+
+empty0_2:
+	VMOVAPS Z0, Z3
+
+next0_2:
+	ADDQ        BX, R10
+	BTQ         $0x03, R9
+	JCC         empty0_3
+	VMOVUPS.Z   (R10), K1, Z4
+	VMOVUPS.Z   (R10)(SI*4), K5, Z5
+	VADDPS      Z5, Z4, Z4
+	VMOVUPS.Z   (R10)(SI*2), K3, Z5
+	VMOVUPS     cc0200000<>+0(SB), Z6
+	VFMADD231PS Z5, Z6, Z4
+	JMP         next0_3
+
+empty0_3:
+	VMOVAPS Z0, Z4
+
+next0_3:
+	ADDQ        BX, R10
+	BTQ         $0x04, R9
+	JCC         empty0_4
+	VMOVUPS.Z   (R10), K1, Z5
+	VMOVUPS.Z   (R10)(SI*4), K5, Z6
+	VADDPS      Z6, Z5, Z5
+	VMOVUPS.Z   (R10)(SI*2), K3, Z6
+	VMOVUPS     cc0200000<>+0(SB), Z7
+	VFMADD231PS Z6, Z7, Z5
+	JMP         next0_4
+
+empty0_4:
+	VMOVAPS Z0, Z5
+
+next0_4:
+	ADDQ        BX, R10
+	BTQ         $0x05, R9
+	JCC         empty0_5
+	VMOVUPS.Z   (R10), K1, Z6
+	VMOVUPS.Z   (R10)(SI*4), K5, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   (R10)(SI*2), K3, Z7
+	VMOVUPS     cc0200000<>+0(SB), Z8
+	VFMADD231PS Z7, Z8, Z6
+	JMP         next0_5
+
+empty0_5:
+	VMOVAPS Z0, Z6
+
+next0_5:
+	VADDPS       Z5, Z1, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z7
+	VFMADD231PS  Z3, Z7, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z5, Z7
+	VFMADD231PS  Z3, Z1, Z7
+	VMOVAPS      Z4, Z8
+	VFMADD231PS  Z2, Z1, Z8
+	VMOVAPS      Z7, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z8, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z8, Z7
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z3, Z1, Z5
+	VMOVAPS      Z4, Z3
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z5, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z3, Z5
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z6, Z2, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z2
+	VFMADD231PS  Z4, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	MOVQ         CX, R10
+	BTQ          $0x00, R9
+	JCC          empty1_0
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVUPS.Z    (R10)(SI*4), K5, Z2
+	VMOVUPS.Z    (R10)(SI*2), K3, Z3
+	VMOVAPS      Z2, Z2
+	VFMADD231PS  Z3, Z1, Z2
+	VMOVUPS.Z    (R10)(DI*1), K4, Z3
+	VMOVUPS.Z    (R10)(SI*1), K2, Z4
+	VMOVAPS      Z3, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z3, Z2
+	JMP          next1_0
+
+empty1_0:
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+
+next1_0:
+	ADDQ         BX, R10
+	BTQ          $0x01, R9
+	JCC          empty1_1
+	VMOVUPS      cc0000000<>+0(SB), Z3
+	VMOVUPS.Z    (R10)(SI*4), K5, Z4
+	VMOVUPS.Z    (R10)(SI*2), K3, Z5
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z5, Z3, Z4
+	VMOVUPS.Z    (R10)(DI*1), K4, Z5
+	VMOVUPS.Z    (R10)(SI*1), K2, Z6
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z6, Z3, Z5
+	VMOVAPS      Z4, Z3
+	VFMADD231PS  c3f3504f3<>+0(SB), Z5, Z3
+	VFNMADD231PS c3f3504f3<>+0(SB), Z5, Z4
+	JMP          next1_1
+
+empty1_1:
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+
+next1_1:
+	ADDQ         BX, R10
+	BTQ          $0x02, R9
+	JCC          empty1_2
+	VMOVUPS      cc0000000<>+0(SB), Z5
+	VMOVUPS.Z    (R10)(SI*4), K5, Z6
+	VMOVUPS.Z    (R10)(SI*2), K3, Z7
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z7, Z5, Z6
+	VMOVUPS.Z    (R10)(DI*1), K4, Z7
+	VMOVUPS.Z    (R10)(SI*1), K2, Z8
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z8, Z5, Z7
+	VMOVAPS      Z6, Z5
+	VFMADD231PS  c3f3504f3<>+0(SB), Z7, Z5
+	VFNMADD231PS c3f3504f3<>+0(SB), Z7, Z6
+	JMP          next1_2
+
+empty1_2:
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+
+next1_2:
+	ADDQ         BX, R10
+	BTQ          $0x03, R9
+	JCC          empty1_3
+	VMOVUPS      cc0000000<>+0(SB), Z7
+	VMOVUPS.Z    (R10)(SI*4), K5, Z8
+	VMOVUPS.Z    (R10)(SI*2), K3, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z9, Z7, Z8
+	VMOVUPS.Z    (R10)(DI*1), K4, Z9
+	VMOVUPS.Z    (R10)(SI*1), K2, Z10
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z10, Z7, Z9
+	VMOVAPS      Z8, Z7
+	VFMADD231PS  c3f3504f3<>+0(SB), Z9, Z7
+	VFNMADD231PS c3f3504f3<>+0(SB), Z9, Z8
+	JMP          next1_3
+
+empty1_3:
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+
+next1_3:
+	ADDQ         BX, R10
+	BTQ          $0x04, R9
+	JCC          empty1_4
+	VMOVUPS      cc0000000<>+0(SB), Z9
+	VMOVUPS.Z    (R10)(SI*4), K5, Z10
+	VMOVUPS.Z    (R10)(SI*2), K3, Z11
+	VMOVAPS      Z10, Z10
+	VFMADD231PS  Z11, Z9, Z10
+	VMOVUPS.Z    (R10)(DI*1), K4, Z11
+	VMOVUPS.Z    (R10)(SI*1), K2, Z12
+	VMOVAPS      Z11, Z11
+	VFMADD231PS  Z12, Z9, Z11
+	VMOVAPS      Z10, Z9
+	VFMADD231PS  c3f3504f3<>+0(SB), Z11, Z9
+	VFNMADD231PS c3f3504f3<>+0(SB), Z11, Z10
+	JMP          next1_4
+
+empty1_4:
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+
+next1_4:
+	ADDQ         BX, R10
+	BTQ          $0x05, R9
+	JCC          empty1_5
+	VMOVUPS      cc0000000<>+0(SB), Z11
+	VMOVUPS.Z    (R10)(SI*4), K5, Z12
+	VMOVUPS.Z    (R10)(SI*2), K3, Z13
+	VMOVAPS      Z12, Z12
+	VFMADD231PS  Z13, Z11, Z12
+	VMOVUPS.Z    (R10)(DI*1), K4, Z13
+	VMOVUPS.Z    (R10)(SI*1), K2, Z14
+	VMOVAPS      Z13, Z13
+	VFMADD231PS  Z14, Z11, Z13
+	VMOVAPS      Z12, Z11
+	VFMADD231PS  c3f3504f3<>+0(SB), Z13, Z11
+	VFNMADD231PS c3f3504f3<>+0(SB), Z13, Z12
+	JMP          next1_5
+
+empty1_5:
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+
+next1_5:
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z13
+	VFMADD231PS  Z5, Z13, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z9, Z13
+	VFMADD231PS  Z5, Z1, Z13
+	VMOVAPS      Z7, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VMOVAPS      Z13, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z14, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z14, Z13
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z13, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z5, Z1, Z9
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z3, Z1, Z5
+	VMOVAPS      Z9, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z5, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z5, Z9
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z11, Z3, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z3
+	VFMADD231PS  Z7, Z3, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z10, Z2, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z2
+	VFMADD231PS  Z6, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z10, Z2
+	VFMADD231PS  Z6, Z1, Z2
+	VMOVAPS      Z8, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z3, Z2
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z10, Z2
+	VFMADD231PS  Z6, Z1, Z2
+	VMOVAPS      Z8, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z3, Z2
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z12, Z4, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z2
+	VFMADD231PS  Z8, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	MOVQ         CX, R10
+	BTQ          $0x00, R9
+	JCC          empty2_0
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVUPS.Z    (R10)(SI*4), K5, Z2
+	VMOVUPS.Z    (R10)(SI*2), K3, Z3
+	VMOVAPS      Z2, Z2
+	VFMADD231PS  Z3, Z1, Z2
+	VMOVUPS.Z    (R10)(DI*1), K4, Z3
+	VMOVUPS.Z    (R10)(SI*1), K2, Z4
+	VMOVAPS      Z3, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z3, Z2
+	JMP          next2_0
+
+empty2_0:
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+
+next2_0:
+	ADDQ         BX, R10
+	BTQ          $0x01, R9
+	JCC          empty2_1
+	VMOVUPS      cbf000000<>+0(SB), Z3
+	VMOVUPS.Z    (R10)(SI*4), K5, Z4
+	VMOVUPS.Z    (R10)(SI*2), K3, Z5
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z5, Z3, Z4
+	VMOVUPS.Z    (R10)(DI*1), K4, Z5
+	VMOVUPS.Z    (R10)(SI*1), K2, Z6
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z6, Z3, Z5
+	VMOVAPS      Z4, Z3
+	VFMADD231PS  c3fb504f3<>+0(SB), Z5, Z3
+	VFNMADD231PS c3fb504f3<>+0(SB), Z5, Z4
+	JMP          next2_1
+
+empty2_1:
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+
+next2_1:
+	ADDQ         BX, R10
+	BTQ          $0x02, R9
+	JCC          empty2_2
+	VMOVUPS      cbf000000<>+0(SB), Z5
+	VMOVUPS.Z    (R10)(SI*4), K5, Z6
+	VMOVUPS.Z    (R10)(SI*2), K3, Z7
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z7, Z5, Z6
+	VMOVUPS.Z    (R10)(DI*1), K4, Z7
+	VMOVUPS.Z    (R10)(SI*1), K2, Z8
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z8, Z5, Z7
+	VMOVAPS      Z6, Z5
+	VFMADD231PS  c3fb504f3<>+0(SB), Z7, Z5
+	VFNMADD231PS c3fb504f3<>+0(SB), Z7, Z6
+	JMP          next2_2
+
+empty2_2:
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+
+next2_2:
+	ADDQ         BX, R10
+	BTQ          $0x03, R9
+	JCC          empty2_3
+	VMOVUPS      cbf000000<>+0(SB), Z7
+	VMOVUPS.Z    (R10)(SI*4), K5, Z8
+	VMOVUPS.Z    (R10)(SI*2), K3, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z9, Z7, Z8
+	VMOVUPS.Z    (R10)(DI*1), K4, Z9
+	VMOVUPS.Z    (R10)(SI*1), K2, Z10
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z10, Z7, Z9
+	VMOVAPS      Z8, Z7
+	VFMADD231PS  c3fb504f3<>+0(SB), Z9, Z7
+	VFNMADD231PS c3fb504f3<>+0(SB), Z9, Z8
+	JMP          next2_3
+
+empty2_3:
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+
+next2_3:
+	ADDQ         BX, R10
+	BTQ          $0x04, R9
+	JCC          empty2_4
+	VMOVUPS      cbf000000<>+0(SB), Z9
+	VMOVUPS.Z    (R10)(SI*4), K5, Z10
+	VMOVUPS.Z    (R10)(SI*2), K3, Z11
+	VMOVAPS      Z10, Z10
+	VFMADD231PS  Z11, Z9, Z10
+	VMOVUPS.Z    (R10)(DI*1), K4, Z11
+	VMOVUPS.Z    (R10)(SI*1), K2, Z12
+	VMOVAPS      Z11, Z11
+	VFMADD231PS  Z12, Z9, Z11
+	VMOVAPS      Z10, Z9
+	VFMADD231PS  c3fb504f3<>+0(SB), Z11, Z9
+	VFNMADD231PS c3fb504f3<>+0(SB), Z11, Z10
+	JMP          next2_4
+
+empty2_4:
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+
+next2_4:
+	ADDQ         BX, R10
+	BTQ          $0x05, R9
+	JCC          empty2_5
+	VMOVUPS      cbf000000<>+0(SB), Z11
+	VMOVUPS.Z    (R10)(SI*4), K5, Z12
+	VMOVUPS.Z    (R10)(SI*2), K3, Z13
+	VMOVAPS      Z12, Z12
+	VFMADD231PS  Z13, Z11, Z12
+	VMOVUPS.Z    (R10)(DI*1), K4, Z13
+	VMOVUPS.Z    (R10)(SI*1), K2, Z14
+	VMOVAPS      Z13, Z13
+	VFMADD231PS  Z14, Z11, Z13
+	VMOVAPS      Z12, Z11
+	VFMADD231PS  c3fb504f3<>+0(SB), Z13, Z11
+	VFNMADD231PS c3fb504f3<>+0(SB), Z13, Z12
+	JMP          next2_5
+
+empty2_5:
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+
+next2_5:
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z13
+	VFMADD231PS  Z5, Z13, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z9, Z13
+	VFMADD231PS  Z5, Z1, Z13
+	VMOVAPS      Z7, Z14
+	VFMADD231PS  Z3, Z1, Z14
+	VMOVAPS      Z13, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z14, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z14, Z13
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z13, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z5, Z1, Z9
+	VMOVAPS      Z7, Z5
+	VFMADD231PS  Z3, Z1, Z5
+	VMOVAPS      Z9, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z5, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z5, Z9
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z11, Z3, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z3
+	VFMADD231PS  Z7, Z3, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z10, Z2, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z2
+	VFMADD231PS  Z6, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z10, Z2
+	VFMADD231PS  Z6, Z1, Z2
+	VMOVAPS      Z8, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z3, Z2
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z10, Z2
+	VFMADD231PS  Z6, Z1, Z2
+	VMOVAPS      Z8, Z3
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVAPS      Z2, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z3, Z2
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z12, Z4, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z2
+	VFMADD231PS  Z8, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	MOVQ         CX, R10
+	BTQ          $0x00, R9
+	JCC          empty3_0
+	VMOVUPS.Z    (R10)(SI*1), K2, Z1
+	VMOVUPS.Z    (R10)(R8*1), K6, Z2
+	VADDPS       Z2, Z1, Z1
+	VMOVUPS.Z    (R10)(DI*1), K4, Z2
+	VMOVUPS      cc0200000<>+0(SB), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	JMP          next3_0
+
+empty3_0:
+	VMOVAPS Z0, Z1
+
+next3_0:
+	ADDQ        BX, R10
+	BTQ         $0x01, R9
+	JCC         empty3_1
+	VMOVUPS.Z   (R10)(SI*1), K2, Z2
+	VMOVUPS.Z   (R10)(R8*1), K6, Z3
+	VADDPS      Z3, Z2, Z2
+	VMOVUPS.Z   (R10)(DI*1), K4, Z3
+	VMOVUPS     cc0200000<>+0(SB), Z4
+	VFMADD231PS Z3, Z4, Z2
+	JMP         next3_1
+
+empty3_1:
+	VMOVAPS Z0, Z2
+
+next3_1:
+	ADDQ        BX, R10
+	BTQ         $0x02, R9
+	JCC         empty3_2
+	VMOVUPS.Z   (R10)(SI*1), K2, Z3
+	VMOVUPS.Z   (R10)(R8*1), K6, Z4
+	VADDPS      Z4, Z3, Z3
+	VMOVUPS.Z   (R10)(DI*1), K4, Z4
+	VMOVUPS     cc0200000<>+0(SB), Z5
+	VFMADD231PS Z4, Z5, Z3
+	JMP         next3_2
+
+empty3_2:
+	VMOVAPS Z0, Z3
+
+next3_2:
+	ADDQ        BX, R10
+	BTQ         $0x03, R9
+	JCC         empty3_3
+	VMOVUPS.Z   (R10)(SI*1), K2, Z4
+	VMOVUPS.Z   (R10)(R8*1), K6, Z5
+	VADDPS      Z5, Z4, Z4
+	VMOVUPS.Z   (R10)(DI*1), K4, Z5
+	VMOVUPS     cc0200000<>+0(SB), Z6
+	VFMADD231PS Z5, Z6, Z4
+	JMP         next3_3
+
+empty3_3:
+	VMOVAPS Z0, Z4
+
+next3_3:
+	ADDQ        BX, R10
+	BTQ         $0x04, R9
+	JCC         empty3_4
+	VMOVUPS.Z   (R10)(SI*1), K2, Z5
+	VMOVUPS.Z   (R10)(R8*1), K6, Z6
+	VADDPS      Z6, Z5, Z5
+	VMOVUPS.Z   (R10)(DI*1), K4, Z6
+	VMOVUPS     cc0200000<>+0(SB), Z7
+	VFMADD231PS Z6, Z7, Z5
+	JMP         next3_4
+
+empty3_4:
+	VMOVAPS Z0, Z5
+
+next3_4:
+	ADDQ        BX, R10
+	BTQ         $0x05, R9
+	JCC         empty3_5
+	VMOVUPS.Z   (R10)(SI*1), K2, Z0
+	VMOVUPS.Z   (R10)(R8*1), K6, Z6
+	VADDPS      Z6, Z0, Z0
+	VMOVUPS.Z   (R10)(DI*1), K4, Z6
+	VMOVUPS     cc0200000<>+0(SB), Z7
+	VFMADD231PS Z6, Z7, Z0
+	JMP         next3_5
+
+empty3_5:
+	VMOVAPS Z0, Z0
+
+next3_5:
+	VADDPS       Z5, Z1, Z1
+	VMOVUPS      cc0200000<>+0(SB), Z6
+	VFMADD231PS  Z3, Z6, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cc0000000<>+0(SB), Z1
+	VMOVAPS      Z5, Z6
+	VFMADD231PS  Z3, Z1, Z6
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z2, Z1, Z7
+	VMOVAPS      Z6, Z1
+	VFMADD231PS  c3f3504f3<>+0(SB), Z7, Z1
+	VFNMADD231PS c3f3504f3<>+0(SB), Z7, Z6
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      cbf000000<>+0(SB), Z1
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z3, Z1, Z5
+	VMOVAPS      Z4, Z3
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z5, Z1
+	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z1
+	VFNMADD231PS c3fb504f3<>+0(SB), Z3, Z5
+	VMOVUPS      Z1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         DX, AX
+	VADDPS       Z0, Z2, Z0
+	VMOVUPS      cc0200000<>+0(SB), Z1
+	VFMADD231PS  Z4, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	ADDQ         DX, AX
 	VZEROUPPER

@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func winoIn2AVX512(dst *float32, src *float32, dxi int, col int, row int)
 
+// winoEdge2AVX512 transforms a tile at the edge of the source; strides are in elements, rows and cols masks of those that exist.
+//
+//go:noescape
+func winoEdge2AVX512(dst *float32, src *float32, dxi int, col int, row int, from int, rows int, cols int)
+
 // winoOut2AVX512 transforms a tile of products and stores max(floor, (y + bias + add)·scale); strides are in elements.
 //
 //go:noescape
@@ -18,6 +23,11 @@ func winoOut2AVX512(dst *float32, m *float32, mxi int, col int, row int, bias *f
 //
 //go:noescape
 func winoIn4AVX512(dst *float32, src *float32, dxi int, col int, row int)
+
+// winoEdge4AVX512 transforms a tile at the edge of the source; strides are in elements, rows and cols masks of those that exist.
+//
+//go:noescape
+func winoEdge4AVX512(dst *float32, src *float32, dxi int, col int, row int, from int, rows int, cols int)
 
 // winoOut4AVX512 transforms a tile of products and stores max(floor, (y + bias + add)·scale); strides are in elements.
 //

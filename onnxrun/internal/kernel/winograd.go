@@ -43,9 +43,13 @@ type Winograd struct {
 	vxi, mxi     int // from matrix to matrix
 }
 
-// winoTile is a tile of outputs: where the first one is, and how many rows and
-// columns of the tile exist.
-type winoTile struct{ y, x, rows, cols int32 }
+// winoTile is a tile of outputs: where the first one is, how many rows and
+// columns of the tile exist, and which of the source's.
+type winoTile struct {
+	y, x           int32
+	rows, cols     int8
+	r0, r1, c0, c1 int8
+}
 
 // Init checks the sizes, writes the meaning of zeros into the exported fields
 // and lists the tiles.
@@ -63,8 +67,14 @@ func (c *Winograd) Init() {
 		for px := 0; px < min(c.DilW, c.OW); px++ {
 			for y := py; y < c.OH; y += c.M * c.DilH {
 				for x := px; x < c.OW; x += c.M * c.DilW {
-					c.tiles = append(c.tiles, winoTile{int32(y), int32(x),
-						int32(min(c.M, (c.OH-y+c.DilH-1)/c.DilH)), int32(min(c.M, (c.OW-x+c.DilW-1)/c.DilW))})
+					t := winoTile{y: int32(y), x: int32(x),
+						rows: int8(min(c.M, (c.OH-y+c.DilH-1)/c.DilH)), cols: int8(min(c.M, (c.OW-x+c.DilW-1)/c.DilW))}
+					t.r0, t.r1 = winoSpan(y-c.Top, c.DilH, c.M+2, c.H)
+					t.c0, t.c1 = winoSpan(x-c.Left, c.DilW, c.M+2, c.W)
+					if t.c0 == t.c1 {
+						t.r1 = t.r0 // nothing but zeros
+					}
+					c.tiles = append(c.tiles, t)
 				}
 			}
 		}
@@ -108,43 +118,49 @@ func (c *Winograd) PackGroups(dst, w []float32, group0, group1 int) {
 	need("Winograd.Pack w", len(w), c.OC*c.IC*9)
 	k := c.in * Block
 	next := c.Groups() * k * PanelCols
+	// A row of every matrix at a time: written one by one, the values of a
+	// filter would fall into one set of the cache.
+	var rows [36 * PanelCols]float32
 	for g := group0; g < group1; g++ {
 		cols := min(PanelCols, c.OC-g*PanelCols)
-		for xi := 0; xi < c.xis && (cols < PanelCols || k > c.IC); xi++ {
-			clear(dst[xi*next+g*k*PanelCols:][:k*PanelCols])
-		}
-		for i := 0; i < c.IC; i++ {
-			for j := 0; j < cols; j++ {
+		clear(rows[:])
+		for i := 0; i < k; i++ {
+			if i == c.IC {
+				clear(rows[:])
+			}
+			for j := 0; j < cols && i < c.IC; j++ {
 				f := (*[9]float32)(w[((g*PanelCols+j)*c.IC+i)*9:])
-				at := (g*k+i)*PanelCols + j
 				if c.M == 2 {
-					winoWeights2(dst[at:], next, f)
+					winoWeights2((*[15*PanelCols + 1]float32)(rows[j:]), f)
 				} else {
-					winoWeights4(dst[at:], next, f)
+					winoWeights4((*[35*PanelCols + 1]float32)(rows[j:]), f)
 				}
+			}
+			for xi := 0; xi < c.xis; xi++ {
+				*(*[PanelCols]float32)(dst[xi*next+(g*k+i)*PanelCols:]) = [PanelCols]float32(rows[xi*PanelCols:])
 			}
 		}
 	}
 }
 
-// winoWeights2 writes G g Gᵀ, step apart, for the points 0, ±1, ∞.
-func winoWeights2(dst []float32, step int, g *[9]float32) {
+// winoWeights2 writes G g Gᵀ, PanelCols apart, for the points 0, ±1, ∞.
+func winoWeights2(dst *[15*PanelCols + 1]float32, g *[9]float32) {
+	const step = PanelCols
 	var t [4][3]float64
 	for j := range 3 {
 		a, b, c := float64(g[j]), float64(g[3+j]), float64(g[6+j])
 		t[0][j], t[1][j], t[2][j], t[3][j] = a, (a+c+b)/2, (a+c-b)/2, c
 	}
-	at := 0
 	for i := range t {
 		a, b, c := t[i][0], t[i][1], t[i][2]
-		dst[at], dst[at+step] = float32(a), float32((a+c+b)/2)
-		dst[at+2*step], dst[at+3*step] = float32((a+c-b)/2), float32(c)
-		at += 4 * step
+		d := (*[3*step + 1]float32)(dst[4*i*step:])
+		d[0], d[step], d[2*step], d[3*step] = float32(a), float32((a+c+b)/2), float32((a+c-b)/2), float32(c)
 	}
 }
 
 // winoWeights4 is winoWeights2 for the points 0, ±1/√2, ±√2, ∞.
-func winoWeights4(dst []float32, step int, g *[9]float32) {
+func winoWeights4(dst *[35*PanelCols + 1]float32, g *[9]float32) {
+	const step = PanelCols
 	const a, b = 1 / math.Sqrt2, math.Sqrt2
 	const na, nb = -1 / 1.5, 1 / 6.
 	var t [6][3]float64
@@ -154,12 +170,11 @@ func winoWeights4(dst []float32, step int, g *[9]float32) {
 		e2, o2 := (x+z*2)*nb, y*(b*nb)
 		t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j] = x, e1+o1, e1-o1, e2+o2, e2-o2, z
 	}
-	_ = dst[35*step]
 	for i := range t {
 		x, y, z := t[i][0], t[i][1], t[i][2]
 		e1, o1 := (x+z*.5)*na, y*(a*na)
 		e2, o2 := (x+z*2)*nb, y*(b*nb)
-		d := dst[6*i*step:]
+		d := (*[5*step + 1]float32)(dst[6*i*step:])
 		d[0], d[step], d[2*step] = float32(x), float32(e1+o1), float32(e1-o1)
 		d[3*step], d[4*step], d[5*step] = float32(e2+o2), float32(e2-o2), float32(z)
 	}
@@ -178,50 +193,48 @@ func (c *Winograd) Input(v, src []float32, at, tile0, tile1, block0, block1 int)
 	edge := alignedPart(mem[:])
 	n := c.M + 2
 	col, row := c.DilW*Block, c.DilH*c.W*Block
-	for t := tile0; t < tile1; t++ {
-		tile := &c.tiles[t]
-		y, x := int(tile.y)-c.Top, int(tile.x)-c.Left
-		r0, r1 := winoSpan(y, c.DilH, n, c.H)
-		c0, c1 := winoSpan(x, c.DilW, n, c.W)
-		if c0 == c1 {
-			r1 = r0 // nothing but zeros
-		}
-		inside := r0 == 0 && c0 == 0 && r1 == n && c1 == n
-		if !inside {
-			clear(edge[:n*n*Block])
-		}
-		for b := block0; b < block1; b++ {
+	for b := block0; b < block1; b++ {
+		plane := src[b*c.H*c.W*Block:][:c.H*c.W*Block]
+		for t := tile0; t < tile1; t++ {
+			tile := &c.tiles[t]
 			to := v[(b*c.Room+at+t-tile0)*Block:]
-			if inside {
-				winoIn(c.M, to, src[((b*c.H+y)*c.W+x)*Block:], c.vxi, col, row)
-				continue
-			}
-			for r := r0; r < r1; r++ {
-				in := src[((b*c.H+y+r*c.DilH)*c.W+x+c0*c.DilW)*Block:]
-				pixels := edge[(r*n+c0)*Block : (r*n+c1)*Block]
-				if c.DilW == 1 {
-					copy(pixels, in)
-					continue
+			from := ((int(tile.y)-c.Top)*c.W + int(tile.x) - c.Left) * Block
+			r0, r1, c0, c1 := int(tile.r0), int(tile.r1), int(tile.c0), int(tile.c1)
+			switch {
+			case r0 == 0 && c0 == 0 && r1 == n && c1 == n:
+				winoIn(c.M, to, plane[from:], c.vxi, col, row)
+			case r0 < r1 && winoEdgeMasks():
+				winoEdge(c.M, to, plane, c.vxi, col, row, from, r0, r1, c0, c1)
+			default:
+				clear(edge[:n*n*Block])
+				for r := r0; r < r1; r++ {
+					in := plane[from+r*row+c0*col:]
+					pixels := edge[(r*n+c0)*Block : (r*n+c1)*Block]
+					if c.DilW == 1 {
+						copy(pixels, in)
+						continue
+					}
+					for ; len(pixels) > 0; pixels = pixels[Block:] {
+						*(*[Block]float32)(pixels) = [Block]float32(in)
+						in = in[min(len(in), col):]
+					}
 				}
-				for ; len(pixels) > 0; pixels = pixels[Block:] {
-					*(*[Block]float32)(pixels) = [Block]float32(in)
-					in = in[min(len(in), col):]
-				}
+				winoIn(c.M, to, edge, c.vxi, Block, n*Block)
 			}
-			winoIn(c.M, to, edge, c.vxi, Block, n*Block)
 		}
 	}
 }
 
 // winoSpan returns the range of those i < n with 0 ≤ first+i·step < size.
-func winoSpan(first, step, n, size int) (lo, hi int) {
+func winoSpan(first, step, n, size int) (int8, int8) {
+	lo, hi := 0, 0
 	if first < 0 {
-		lo = (-first + step - 1) / step
+		lo = min(n, (-first+step-1)/step)
 	}
 	if first < size {
 		hi = min(n, (size-first+step-1)/step)
 	}
-	return lo, max(lo, hi)
+	return int8(lo), int8(max(lo, hi))
 }
 
 // alignedPart drops up to a vector from the start of x.
@@ -376,6 +389,15 @@ func winoIn(m int, dst, src []float32, dxi, col, row int) {
 			}
 		}
 	}
+}
+
+// winoEdge is winoIn for a tile of which only rows [r0,r1) and columns [c0,c1)
+// exist, the others being zeros; it starts from elements after src, or before.
+func winoEdge(m int, dst, src []float32, dxi, col, row, from, r0, r1, c0, c1 int) {
+	n := m + 2
+	_ = dst[(n*n-1)*dxi+Block-1]
+	_ = src[from+r0*row+c0*col : from+(r1-1)*row+(c1-1)*col+Block]
+	winoEdgeSIMD(m, dst, src, dxi, col, row, from, 1<<r1-1<<r0, 1<<c1-1<<c0)
 }
 
 // winoInLine replaces d by Bᵀd.

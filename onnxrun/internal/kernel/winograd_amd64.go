@@ -37,3 +37,15 @@ func winoOutSIMD(size int, dst, m []float32, mxi, col, row int, bias *[Block]flo
 	}
 	return true
 }
+
+// winoEdgeMasks reports whether there is assembly for the edges.
+func winoEdgeMasks() bool { return isa == avx512 }
+
+func winoEdgeSIMD(m int, dst, src []float32, dxi, col, row, from, rows, cols int) {
+	d, s := unsafe.SliceData(dst), unsafe.SliceData(src)
+	if m == 4 {
+		winoEdge4AVX512(d, s, dxi, col, row, from, rows, cols)
+	} else {
+		winoEdge2AVX512(d, s, dxi, col, row, from, rows, cols)
+	}
+}

@@ -7,3 +7,7 @@ func winoInSIMD(m int, dst, src []float32, dxi, col, row int) bool { return fals
 func winoOutSIMD(size int, dst, m []float32, mxi, col, row int, bias *[Block]float32, add []float32, scale, floor float32) bool {
 	return false
 }
+
+func winoEdgeMasks() bool { return false }
+
+func winoEdgeSIMD(m int, dst, src []float32, dxi, col, row, from, rows, cols int) {}

@@ -311,3 +311,15 @@ func BenchmarkWinograd(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkWinogradPack(b *testing.B) {
+	for _, m := range []int{2, 4} {
+		b.Run(fmt.Sprintf("F%d", m), func(b *testing.B) {
+			k := newWinoCase(rand.New(rand.NewPCG(1, 1)), Winograd{M: m, IC: 128, OC: 128, H: 4, W: 4, OH: 4, OW: 4, Top: 1, Left: 1})
+			for b.Loop() {
+				k.Pack(k.packed, k.w)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*128*128), "ns/filter")
+		})
+	}
+}

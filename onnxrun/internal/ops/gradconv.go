@@ -105,3 +105,29 @@ func convTransposeRule(g *Grad, i int) *Ref {
 	}
 	return g.op("Slice", d, g.ints(starts...), g.ints(w.in...), g.ints(axes...))
 }
+
+// firRule: what was inserted is left out and what was left out is inserted, and
+// the filter is turned round.
+func firRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		g.refuse("by the filter")
+	}
+	c, w := g.call(), g.In[1]
+	up, down, pads := c.Int("up", 1), c.Int("down", 1), c.Ints("pads")
+	if pads == nil {
+		pads = make([]int, 4)
+	}
+	taps := w.Shape[len(w.Shape)-2:]
+	back := make([]int, 4)
+	for d, k := range taps {
+		in, out := g.x().Shape[2+d], g.y().Shape[2+d]
+		back[d] = k - 1 - pads[d]
+		back[2+d] = (in-1)*up + k - back[d] - out*down
+	}
+	filter := g.constant(fmt.Sprintf("turned %p", w), func() *Tensor {
+		t := New(w.Type)
+		turn(Data[float32](t), Data[float32](w.Const), 1, 1, 1, elems(taps))
+		return t
+	})
+	return g.fused(attrs{"up": intAttr(down), "down": intAttr(up), "pads": intsAttr(back)}, "FIR", g.whole(), filter)
+}

@@ -272,25 +272,36 @@ func globalAverageRule(g *Grad, _ int) *Ref {
 	return g.times(g.dy(), 1/float64(elems(g.x().Shape[2:])))
 }
 
-// gatherRule: dy is added to where its elements came from, which is what the
-// same gathering of all places says.
+// gatherRule: dy is added to where its elements came from.
 func gatherRule(g *Grad, i int) *Ref {
 	if i > 0 {
 		return nil
 	}
-	x := g.x()
-	places := g.constant("places", func() *Tensor {
-		t := New(Type{DType: onnx.Int64, Shape: x.Shape})
+	chunks := 1
+	if g.Node.Op == "Gather" {
+		chunks = elems(g.x().Shape[:must(g.call().Axis(g.call().Int("axis", 0), len(g.x().Shape)))])
+	}
+	return g.scatter(g.whole(), g.again(g.places(), g.In[1]), chunks)
+}
+
+// placesRule is for operators that put the elements of each image elsewhere.
+func placesRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	return g.scatter(g.whole(), g.again(g.places()), g.x().Shape[0])
+}
+
+// places is x with every element its own place in x: what an operator that only
+// moves elements makes of it says where they came from.
+func (g *Grad) places() *Ref {
+	return g.constant("places", func() *Tensor {
+		t := New(Type{DType: onnx.Int64, Shape: g.x().Shape})
 		for i := range Data[int64](t) {
 			Data[int64](t)[i] = int64(i)
 		}
 		return t
 	})
-	chunks := 1
-	if g.Node.Op == "Gather" {
-		chunks = elems(x.Shape[:must(g.call().Axis(g.call().Int("axis", 0), len(x.Shape)))])
-	}
-	return g.scatter(g.whole(), g.again(places, g.In[1]), chunks)
 }
 
 // scatter adds the elements of d up at places of x. Both are in as many chunks,

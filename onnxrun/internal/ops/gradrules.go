@@ -13,36 +13,48 @@ import (
 // gradient of the input x.
 var rules = map[string]rule{
 	// y = f(x): dx = dy·f′(x).
-	"Abs":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sign", g.x())) }),
-	"Ceil":        flat,
-	"Celu":        slopeRule,
-	"Cos":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(g.mul(dy, g.op("Sin", g.x()))) }),
-	"Elu":         slopeRule,
-	"Erf":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.times(g.gaussian(g.x()), 2/math.Sqrt(math.Pi))) }),
-	"Exp":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.y()) }),
-	"Floor":       flat,
-	"Gelu":        slopeRule,
-	"HardSigmoid": slopeRule,
-	"HardSwish":   slopeRule,
-	"LeakyRelu":   slopeRule,
-	"Log":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.x()) }),
-	"Mish":        slopeRule,
-	"Neg":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(dy) }),
-	"Reciprocal":  unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(g.mul(dy, g.mul(g.y(), g.y()))) }),
-	"Relu":        slopeRule,
-	"Round":       flat,
-	"Selu":        slopeRule,
-	"Sigmoid":     unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.mul(g.y(), g.sub(g.number(1, g.y()), g.y()))) }),
-	"Sign":        flat,
-	"Sin":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Cos", g.x())) }),
-	"Softplus":    unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sigmoid", g.x())) }),
-	"Softsign":    slopeRule,
-	"Sqrt":        unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.times(g.y(), 2)) }),
-	"Swish":       slopeRule,
-	"Tanh":        unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.sub(g.number(1, g.y()), g.mul(g.y(), g.y()))) }),
-	"Clip":        clipRule,
-	"Cast":        castRule,
-	"CastLike":    castRule,
+	"Abs":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sign", g.x())) }),
+	"Ceil":            flat,
+	"Celu":            slopeRule,
+	"Cos":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(g.mul(dy, g.op("Sin", g.x()))) }),
+	"Elu":             slopeRule,
+	"Erf":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.times(g.gaussian(g.x()), 2/math.Sqrt(math.Pi))) }),
+	"Exp":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.y()) }),
+	"Floor":           flat,
+	"Gelu":            slopeRule,
+	"HardSigmoid":     slopeRule,
+	"HardSwish":       slopeRule,
+	"LeakyRelu":       slopeRule,
+	"Log":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.x()) }),
+	"Mish":            slopeRule,
+	"Neg":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(dy) }),
+	"Reciprocal":      unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(g.mul(dy, g.square(g.y()))) }),
+	"Relu":            slopeRule,
+	"Round":           flat,
+	"Selu":            slopeRule,
+	"Sigmoid":         unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.mul(g.y(), g.oneMinus(g.y()))) }),
+	"Sign":            flat,
+	"Sin":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Cos", g.x())) }),
+	"Softplus":        unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sigmoid", g.x())) }),
+	"Softsign":        slopeRule,
+	"Sqrt":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.times(g.y(), 2)) }),
+	"Swish":           slopeRule,
+	"Tanh":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.oneMinus(g.square(g.y()))) }),
+	"Acos":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.neg(g.div(dy, g.op("Sqrt", g.oneMinus(g.square(g.x()))))) }),
+	"Acosh":           unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.op("Sqrt", g.neg(g.oneMinus(g.square(g.x()))))) }),
+	"Asin":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.op("Sqrt", g.oneMinus(g.square(g.x())))) }),
+	"Asinh":           unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.op("Sqrt", g.onePlus(g.square(g.x())))) }),
+	"Atan":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.onePlus(g.square(g.x()))) }),
+	"Atanh":           unaryRule(func(g *Grad, dy *Ref) *Ref { return g.div(dy, g.oneMinus(g.square(g.x()))) }),
+	"Cosh":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Sinh", g.x())) }),
+	"Sinh":            unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.op("Cosh", g.x())) }),
+	"Tan":             unaryRule(func(g *Grad, dy *Ref) *Ref { return g.mul(dy, g.onePlus(g.square(g.y()))) }),
+	"Shrink":          slopeRule,
+	"ThresholdedRelu": slopeRule,
+
+	"Clip":     clipRule,
+	"Cast":     castRule,
+	"CastLike": castRule,
 
 	// y = f(a, b), broadcast: each operand gets its share, summed where it was
 	// repeated.
@@ -67,6 +79,8 @@ var rules = map[string]rule{
 	"ReduceL1":        reduceRule(func(g *Grad, dy, _ *Ref, _ []int, _ int) *Ref { return g.mul(dy, g.op("Sign", g.x())) }),
 	"ReduceL2":        reduceRule(normRule),
 	"ReduceSumSquare": reduceRule(func(g *Grad, dy, _ *Ref, _ []int, _ int) *Ref { return g.mul(dy, g.times(g.x(), 2)) }),
+	"ReduceLogSum":    reduceRule(func(g *Grad, dy, y *Ref, _ []int, _ int) *Ref { return g.div(dy, g.op("Exp", y)) }),
+	"ReduceLogSumExp": reduceRule(func(g *Grad, dy, y *Ref, _ []int, _ int) *Ref { return g.mul(dy, g.op("Exp", g.sub(g.x(), y))) }),
 	"Softmax":         softmaxRule,
 	"LogSoftmax":      softmaxRule,
 
@@ -107,6 +121,10 @@ var rules = map[string]rule{
 	"Dropout":        unaryRule(func(_ *Grad, dy *Ref) *Ref { return dy }),
 	"Expand":         shared(func(_ *Grad, dy *Ref, _ int) *Ref { return dy }),
 	"Tile":           tileRule,
+	"DepthToSpace":   placesRule,
+	"SpaceToDepth":   placesRule,
+	"Trilu":          triluRule,
+	"CumSum":         cumSumRule,
 }
 
 // fusedRules are the rules of the Fused domain. What has none is made of nodes
@@ -114,7 +132,9 @@ var rules = map[string]rule{
 var fusedRules = map[string]rule{
 	"SiLU":      slopeRule,
 	"GroupNorm": channelNormRule,
+	"FIR":       firRule,
 	"Filter":    filterRule,
+	"Reorder":   unaryRule(func(_ *Grad, dy *Ref) *Ref { return dy }), // gradients are all Plain
 }
 
 // flat is the rule of functions that are constant between jumps.
@@ -134,8 +154,12 @@ func slopeRule(g *Grad, _ int) *Ref {
 	return g.fused(a, "Slope", g.whole(), g.x())
 }
 
+func (g *Grad) square(x *Ref) *Ref   { return g.mul(x, x) }
+func (g *Grad) onePlus(x *Ref) *Ref  { return g.add(x, g.number(1, x)) }
+func (g *Grad) oneMinus(x *Ref) *Ref { return g.sub(g.number(1, x), x) }
+
 // gaussian is exp(−x²).
-func (g *Grad) gaussian(x *Ref) *Ref { return g.op("Exp", g.neg(g.mul(x, x))) }
+func (g *Grad) gaussian(x *Ref) *Ref { return g.op("Exp", g.neg(g.square(x))) }
 
 // castRule: dx = dy, in x's type. Integers have no gradient.
 func castRule(g *Grad, i int) *Ref {
@@ -496,4 +520,23 @@ func einsumLetters(c *Call) (subs []string, out string) {
 		}
 	}
 	return subs, out
+}
+
+// triluRule: what was not kept has no gradient.
+func triluRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	in := slices.Clone(g.In)
+	in[0] = g.whole()
+	return g.again(in...)
+}
+
+// cumSumRule: the sum from the other end.
+func cumSumRule(g *Grad, i int) *Ref {
+	if i > 0 {
+		return nil
+	}
+	a := attrs{"exclusive": intAttr(g.call().Int("exclusive", 0)), "reverse": intAttr(1 - g.call().Int("reverse", 0))}
+	return g.with(a, "CumSum", g.whole(), g.In[1])
 }

@@ -96,9 +96,27 @@ var slopes = map[string]func(c *Call) slope{
 		alpha, gamma := float64(c.Float("alpha", 1.67326319217681884765625)), float64(c.Float("gamma", 1.05070102214813232421875))
 		return slope{nil, func(x float64) float64 { return gamma * eluSlope(x, alpha) }}
 	},
+	"Shrink": func(c *Call) slope {
+		lambd := float64(c.Float("lambd", 0.5))
+		return slope{nil, func(x float64) float64 {
+			if x > lambd || x < -lambd {
+				return 1
+			}
+			return 0
+		}}
+	},
 	"SiLU": func(*Call) slope { return slope{siluSlope32, func(x float64) float64 { return swishSlope(x, 1) }} },
 	"Softsign": func(*Call) slope {
 		return slope{nil, func(x float64) float64 { return 1 / ((1 + math.Abs(x)) * (1 + math.Abs(x))) }}
+	},
+	"ThresholdedRelu": func(c *Call) slope {
+		alpha := float64(c.Float("alpha", 1))
+		return slope{nil, func(x float64) float64 {
+			if x > alpha {
+				return 1
+			}
+			return 0
+		}}
 	},
 	"Swish": func(c *Call) slope {
 		alpha := float64(c.Float("alpha", 1))

@@ -267,3 +267,32 @@ func BenchmarkReduce(b *testing.B) {
 		})
 	}
 }
+
+// The logarithms of sums, also where exp alone would overflow, and of nothing.
+func TestReduceLog(t *testing.T) {
+	inf := float32(math.Inf(1))
+	x := Of([]int{3, 3}, []float32{1, 2, 5, 1000, 1000, -inf, -inf, -inf, -inf})
+	for _, c := range []struct {
+		op   string
+		axis int
+		want []float64
+	}{
+		{"ReduceLogSum", 1, []float64{math.Log(8), math.Inf(-1), math.NaN()}},
+		{"ReduceLogSumExp", 1, []float64{5.0656, 1000 + math.Ln2, math.Inf(-1)}},
+		{"ReduceLogSumExp", 0, []float64{1000, 1000, 5}},
+	} {
+		tc := testCall{op: c.op, in: []*Tensor{x, int64s(c.axis)}, attrs: map[string]onnx.Attr{"keepdims": attrInt(0)}}
+		if c.op == "ReduceLogSum" {
+			tc.in[0] = Of([]int{3, 3}, []float32{1, 2, 5, 0, 0, 0, -1, -1, -1})
+		}
+		near(t, tc, Data[float32](tc.mustRun(t)[0]), c.want, 1e-5)
+	}
+	whole := testCall{op: "ReduceLogSumExp", in: []*Tensor{Of([]int{2}, []int32{20, 20})}}.mustRun(t)[0]
+	if Data[int32](whole)[0] != 20 {
+		t.Error(Data[int32](whole))
+	}
+	none := testCall{op: "ReduceLogSumExp", in: []*Tensor{Of([]int{0}, []float32{})}}.mustRun(t)[0]
+	if v := float64(Data[float32](none)[0]); !math.IsInf(v, -1) {
+		t.Error(v)
+	}
+}

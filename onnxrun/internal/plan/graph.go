@@ -24,6 +24,10 @@ type op struct {
 	output int
 	// which input of the kernel each child is; absent inputs have no child
 	slots []int
+
+	args  []ops.Arg // what the kernel was lowered for
+	packs *ops.Packs
+	many  bool // later outputs are read as well
 }
 
 var _ G.SDOp = (*op)(nil)
@@ -90,25 +94,17 @@ func (o *op) Do(children ...G.Value) (G.Value, error) {
 	return &cell{out[0], out}, nil
 }
 
-// DiffWRT: no operator has a derivative rule.
-func (o *op) DiffWRT(inputs int) []bool { return make([]bool, inputs) }
-
-// SymDiff is never asked, since DiffWRT answers no for every input.
-func (o *op) SymDiff(_ G.Nodes, _, _ *G.Node) (G.Nodes, error) {
-	return nil, &onnx.UnsupportedError{Nodes: []onnx.Unsupported{{Node: o.src.Name, Op: o.src.Op,
-		Domain: o.src.Domain, Version: o.src.Version, Reason: "no derivative rule"}}}
-}
-
 // cell is a tensor as a gorgonia value; all holds every output of its node.
 type cell struct {
 	*ops.Tensor
 	all []*ops.Tensor
 }
 
+func (c *cell) Type() hm.Type       { return typeOf(c.Tensor.Type) }
 func (c *cell) Shape() tensor.Shape { return tensor.Shape(c.Tensor.Shape) }
 func (c *cell) Size() int           { return c.Elems() }
 func (c *cell) Data() any           { return c.Mem() }
-func (c *cell) Dtype() tensor.Dtype { return dtypes[c.DType] }
+func (c *cell) Dtype() tensor.Dtype { return dtypes[c.Tensor.DType] }
 func (c *cell) MemSize() uintptr    { return uintptr(len(c.Mem())) }
 func (c *cell) Uintptr() uintptr    { return uintptr(unsafe.Pointer(unsafe.SliceData(c.Mem()))) }
 
@@ -154,7 +150,7 @@ func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G
 		in = append(in, leaf(v))
 	}
 	for i, n := range g.nodes {
-		o := &op{serial: i, src: n.src, kernel: n.kernel}
+		o := &op{serial: i, src: n.src, kernel: n.kernel, args: g.args(n), packs: g.packs}
 		var children G.Nodes
 		for j, v := range n.in {
 			if v != nil {
@@ -168,6 +164,7 @@ func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G
 		first := add(n.out[0], &slot{}, G.WithOp(o), G.WithChildren(children))
 		for j, v := range n.out {
 			if j > 0 && v != nil {
+				o.many = true
 				p := &op{serial: i, src: n.src, kernel: n.kernel, output: j, slots: []int{0}}
 				add(v, &slot{}, G.WithOp(p), G.WithChildren(G.Nodes{first}))
 			}

@@ -31,8 +31,8 @@ type task struct {
 
 var _ G.VM = (*Machine)(nil)
 
-func (pl *Plan) newMachine() (m *Machine, err error) {
-	m = &Machine{pool: pl.program.pool, plan: pl}
+func (pl *Plan) newMachine() (*Machine, error) {
+	m := &Machine{pool: pl.program.pool, plan: pl}
 	mem := ops.AlignedBytes(pl.Arena)
 	at := func(s *slot) *ops.Tensor {
 		switch {
@@ -52,23 +52,31 @@ func (pl *Plan) newMachine() (m *Machine, err error) {
 	}
 	m.In, m.Out = tensors(pl.in), tensors(pl.out)
 
-	at0 := 0
-	defer func() {
-		if r := recover(); r != nil {
-			m, err = nil, nodeError(pl.steps[at0].op.src, r)
-		}
-	}()
-	for i, s := range pl.steps {
-		at0 = i
+	// Binding a kernel packs its weights the first time: all threads help.
+	bound := make([][]ops.Task, len(pl.steps))
+	errs := make([]error, len(pl.steps))
+	m.pool.Run(len(pl.steps), func(i, _ int) {
+		s := pl.steps[i]
+		defer func() {
+			if r := recover(); r != nil {
+				errs[i] = nodeError(s.op.src, r)
+			}
+		}()
 		k := s.op.kernel
 		if k.View {
-			continue
+			return
 		}
 		var scratch []byte
 		if s.scratch != nil {
 			scratch = mem[s.scratch.offset:][:s.scratch.size]
 		}
-		for _, t := range k.Bind(ops.NewMemory(k, tensors(s.in), tensors(s.out), scratch, m.pool.Threads())) {
+		bound[i] = k.Bind(ops.NewMemory(k, tensors(s.in), tensors(s.out), scratch, m.pool.Threads()))
+	})
+	for i, tasks := range bound {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		for _, t := range tasks {
 			if t.Parts > 0 {
 				m.tasks = append(m.tasks, task{t.Parts, t.Run, i})
 			}

@@ -119,7 +119,7 @@ func (g *graph) between(x *value) map[*value]bool {
 			continue
 		}
 		for _, v := range n.out {
-			if v != nil && (ops.IsFloat32(v.DType) || v.DType == onnx.Double) {
+			if v != nil && isFloat(v.DType) {
 				active[v] = true
 			}
 		}

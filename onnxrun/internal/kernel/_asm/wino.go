@@ -20,7 +20,10 @@ func wino(c *build.Context) {
 	for _, avx512 := range []bool{true, false} {
 		e := &em{Context: c, avx512: avx512, table: t}
 		for _, size := range []int{2, 4} {
-			e.winoIn(size)
+			e.winoIn(size, false)
+			if avx512 {
+				e.winoIn(size, true)
+			}
 			e.winoOut(size)
 		}
 	}
@@ -170,13 +173,39 @@ func (e *em) halves(body func(disp int)) {
 	}
 }
 
-func (e *em) winoIn(size int) {
+// winoIn: at the edge of the image some rows and columns of the tile do not
+// exist and count as zeros. Bits of rows and cols say which do, and the tile
+// starts from elements after src, perhaps before it.
+func (e *em) winoIn(size int, edge bool) {
 	n := size + 2
 	name := fmt.Sprintf("winoIn%d%s", size, e.suffix())
-	function(e.Context, name, "func(dst, src *float32, dxi, col, row int)",
-		name+" transforms a tile of the source; strides are in elements.")
+	if edge {
+		name = fmt.Sprintf("winoEdge%d%s", size, e.suffix())
+		function(e.Context, name, "func(dst, src *float32, dxi, col, row, from, rows, cols int)",
+			name+" transforms a tile at the edge of the source; strides are in elements, rows and cols masks of those that exist.")
+	} else {
+		function(e.Context, name, "func(dst, src *float32, dxi, col, row int)",
+			name+" transforms a tile of the source; strides are in elements.")
+	}
 	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
 	dst0, src0, dxi, col, row := load("dst"), load("src"), load("dxi"), load("col"), load("row")
+	exists := make([]reg.OpmaskVirtual, n)
+	var cols reg.GPVirtual
+	var zero vec
+	if edge {
+		from, rows := load("from"), load("rows")
+		cols = load("cols")
+		e.LEAQ(operand.Mem{Base: src0, Index: from, Scale: 4}, src0)
+		zero = e.v()
+		e.VPXORD(zero, zero, zero)
+		mask := e.GP64()
+		for i := range exists {
+			exists[i] = e.K()
+			e.BTQ(operand.U8(uint8(i)), rows)
+			e.SBBQ(mask, mask)
+			e.KMOVW(mask.As32(), exists[i])
+		}
+	}
 	for _, r := range []reg.Register{dxi, col, row} {
 		e.SHLQ(operand.U8(2), r)
 	}
@@ -184,12 +213,33 @@ func (e *em) winoIn(size int) {
 	dst, src := e.GP64(), e.GP64()
 	e.halves(func(disp int) {
 		e.MOVQ(dst0, dst)
-		for _, rows := range winoInGroups(size) {
+		for g, rows := range winoInGroups(size) {
 			t := make([][]vec, len(rows))
+			for i := range t {
+				t[i] = make([]vec, n)
+			}
 			e.MOVQ(src0, src)
 			for c := 0; c < n; c++ {
-				for i, v := range e.inRows(size, rows, func(i int) operand.Op { return l.at(src, i, disp) }) {
-					t[i] = append(t[i], v)
+				pixel := func(i int) operand.Op { return l.at(src, i, disp) }
+				if edge {
+					pixel = func(i int) operand.Op {
+						d := e.v()
+						e.VMOVUPS_Z(l.at(src, i, disp), exists[i], d)
+						return d
+					}
+					e.BTQ(operand.U8(uint8(c)), cols)
+					e.JCC(operand.LabelRef(fmt.Sprintf("empty%d_%d", g, c)))
+				}
+				for i, v := range e.inRows(size, rows, pixel) {
+					t[i][c] = v
+				}
+				if edge {
+					e.JMP(operand.LabelRef(fmt.Sprintf("next%d_%d", g, c)))
+					e.Label(fmt.Sprintf("empty%d_%d", g, c))
+					for i := range t {
+						e.VMOVAPS(zero, t[i][c])
+					}
+					e.Label(fmt.Sprintf("next%d_%d", g, c))
 				}
 				if c+1 < n {
 					e.ADDQ(col, src)
