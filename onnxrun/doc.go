@@ -1,8 +1,9 @@
 // Package onnxrun runs ONNX networks in pure Go.
 //
 // [Open] reads a model, [Model.Run] evaluates it, [Model.Field] makes it a
-// function of samples and times, which is what a sampler wants. Nothing else is
-// needed, and everything else is internal:
+// function of samples and times, which is what a sampler wants, and
+// [Model.Pullback] differentiates it. Nothing else is needed, and everything else
+// is internal:
 //
 //	internal/onnx    what the file says
 //	internal/ops     what an operator means

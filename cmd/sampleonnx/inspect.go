@@ -90,7 +90,7 @@ func inspect(args []string, std streams) error {
 	i.Card = c.Lines()
 	if err == nil {
 		var r *recipe
-		if r, err = newRecipe(c); err == nil {
+		if r, err = newRecipe(c, false); err == nil {
 			i.HowSampled = r.about
 			err = i.try(m, c, r)
 		}

@@ -26,6 +26,7 @@ type recipe struct {
 	sampler sampler.Sampler
 	path    schedules.Path // what the sampler's time means
 	label   func(t float64) float64
+	outer   schedules.Timed // nil, or the path of a network whose sampler is in VE coordinates
 	start   func(*sampler.Batch) error
 	top     float64 // the time with the most noise, and how much that is
 	most    float64
@@ -56,10 +57,24 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 	if err := nameSampler(c); err != nil {
 		return c, err
 	}
+	forgetOthers(c)
 	if err := flags.apply(c); err != nil {
 		return c, err
 	}
 	return c, fillIn(c)
+}
+
+// forgetOthers drops the settings that the card has for another sampler than the one that was asked for: a step size or a number of steps is
+// one sampler's.
+func forgetOthers(c *card.Card) {
+	if slices.Contains([]string{"ald", "langevin", "pc", "ode"}, c.Sampler.Name) {
+		return // which understand each other's
+	}
+	for _, line := range c.Lines() {
+		if strings.HasPrefix(line.Key, "sampler.") && c.Rank(line.Key) < c.Rank("sampler.name") {
+			c.Forget(line.Key)
+		}
+	}
 }
 
 func cardPorts(list []onnxrun.Info) []card.Port {
@@ -76,8 +91,8 @@ func cardPorts(list []onnxrun.Info) []card.Port {
 	return ports
 }
 
-// newRecipe builds the sampler that a resolved card describes.
-func newRecipe(c *card.Card) (*recipe, error) {
+// newRecipe builds the sampler that a resolved card describes, for noise of a kind.
+func newRecipe(c *card.Card, in noiseKind) (*recipe, error) {
 	if err := supported(c); err != nil {
 		return nil, err
 	}
@@ -88,8 +103,14 @@ func newRecipe(c *card.Card) (*recipe, error) {
 		err = r.langevin(c)
 	case "pc":
 		err = r.predictorCorrector(c)
-	case "ode":
-		err = r.flow(c)
+	case "ode", "ode_heun":
+		r.flow(c)
+	case "adaptive":
+		err = r.adaptive(c, in)
+	default:
+		if d, ok := descentOf(c.Sampler.Name); ok {
+			err = r.descend(d, c, in)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -176,12 +197,26 @@ func (r *recipe) predictorCorrector(c *card.Card) error {
 	return nil
 }
 
-func (r *recipe) flow(c *card.Card) error {
-	sde := process(c)
-	r.sampler = sampler.Flow{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Coupled: c.Sampler.Coupled, Denoise: c.Sampler.Denoise}
+func (r *recipe) flow(c *card.Card) {
+	sde, method := process(c), "Dormand–Prince 5(4)"
+	f := sampler.Flow{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Coupled: c.Sampler.Coupled, Denoise: c.Sampler.Denoise}
+	if c.Sampler.Name == "ode_heun" {
+		f.Heun, method = true, "Heun 2(1)"
+	}
+	r.sampler = f
 	r.coupled = c.Sampler.Coupled
 	r.from(sde)
-	r.about = fmt.Sprintf("probability-flow ODE (%s), Dormand–Prince 5(4), rtol %.4g, atol %.4g", c.SDE, c.Sampler.RTol, c.Sampler.ATol)
+	r.about = fmt.Sprintf("probability-flow ODE (%s), %s, rtol %.4g, atol %.4g", c.SDE, method, c.Sampler.RTol, c.Sampler.ATol)
+}
+
+func (r *recipe) adaptive(c *card.Card, in noiseKind) error {
+	if in {
+		return usagef("--sampler adaptive looks at noise before it uses it, which only --rng philox allows")
+	}
+	sde := process(c)
+	r.sampler = sampler.AdaptiveSDE{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Denoise: c.Sampler.Denoise}
+	r.from(sde)
+	r.about = fmt.Sprintf("reverse SDE (%s) with adaptive steps, rtol %.4g, atol %.4g", c.SDE, c.Sampler.RTol, c.Sampler.ATol)
 	return nil
 }
 
@@ -268,13 +303,16 @@ func (r *recipe) score(m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
 	}
 	switch c.Output {
 	case "score_sigma":
-		return sampler.FromNormalised(net, r.path), nil
+		net = sampler.FromNormalised(net, r.path)
 	case "eps":
-		return sampler.FromNoise(net, r.path), nil
+		net = sampler.FromNoise(net, r.path)
 	case "x0", "D":
-		return sampler.FromDenoiser(net, r.path), nil
+		net = sampler.FromDenoiser(net, r.path)
 	case "v":
-		return sampler.FromVelocity(net, r.path), nil
+		net = sampler.FromVelocity(net, r.path)
+	}
+	if r.outer != nil {
+		return sampler.InVE(net, r.outer), nil
 	}
 	return net, nil
 }
@@ -353,8 +391,10 @@ func (a asked) apply(c *card.Card) error {
 	}
 	key := "sampler.n"
 	switch {
-	case name == "ode":
+	case name == "ode" || name == "ode_heun":
 		return usagef("--steps: the ODE solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
+	case name == "adaptive":
+		return usagef("--steps: the adaptive solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
 	case name == "ald" && strings.HasPrefix(c.TimeKind, "index"):
 		return usagef("--steps: the network knows its %d levels by their index, which cannot change; set --steps-per-level", max(c.Levels, len(c.Sigmas)))
 	case name == "ald":
@@ -369,13 +409,19 @@ func usersOf(key string) []string {
 	case "sampler.steps":
 		return []string{"ald", "langevin"}
 	case "sampler.eps":
-		return []string{"ald", "langevin"}
+		return []string{"ald", "langevin", "cas"}
 	case "sampler.snr", "sampler.predictor", "sampler.corrector", "sampler.corrector_norm", "sampler.corrector_steps", "sampler.probability_flow":
 		return []string{"pc"}
-	case "sampler.rtol", "sampler.atol", "sampler.coupled":
-		return []string{"ode"}
+	case "sampler.rtol", "sampler.atol":
+		return []string{"ode", "ode_heun", "adaptive"}
+	case "sampler.coupled":
+		return []string{"ode", "ode_heun"}
 	case "sampler.denoise":
-		return []string{"ald", "pc", "ode"}
+		return slices.DeleteFunc(card.Samplers(), func(name string) bool { return name == "langevin" })
+	case "sampler.schedule", "sampler.rho":
+		return card.Descents()
+	case "sampler.eta", "sampler.s_churn", "sampler.s_min", "sampler.s_max", "sampler.s_noise", "sampler.order", "sampler.clip":
+		return descentsWith(key)
 	}
 	return nil
 }
@@ -398,9 +444,18 @@ func fillIn(c *card.Card) error {
 	case "ode":
 		set("sampler.rtol", 1e-5, "")
 		set("sampler.atol", 1e-5, "")
+	case "ode_heun":
+		set("sampler.rtol", 1e-3, "")
+		set("sampler.atol", 1e-3, "")
+	case "adaptive":
+		set("sampler.rtol", 1e-2, "")
+		set("sampler.atol", 1e-2, "")
+	}
+	if d, ok := descentOf(c.Sampler.Name); ok {
+		d.defaults(c, set)
 	}
 	if c.Sampler.Name != "langevin" {
-		set("sampler.denoise", c.Sampler.Name != "ode", "")
+		set("sampler.denoise", c.Sampler.Name != "ode" && c.Sampler.Name != "ode_heun", "")
 	}
 	if c.SDE == "ve" {
 		set("t_eps", 1e-5, "")

@@ -93,14 +93,14 @@ func (c *comparison) recipe(g goldenMeta, source string) (*card.Card, *recipe, e
 	if g.Model != "" && g.Model != filepath.Base(c.path) {
 		return nil, nil, usagef("%s was recorded with %s, not with %s", source, g.Model, filepath.Base(c.path))
 	}
-	if !slices.Contains(card.Samplers(), g.Sampler) {
-		return nil, nil, usagef("%s: no run of a sampler that verify knows (sampler is %q, want one of %s)", source, g.Sampler, strings.Join(card.Samplers(), ", "))
+	if known := []string{"ald", "langevin", "pc", "ode"}; !slices.Contains(known, g.Sampler) {
+		return nil, nil, usagef("%s: no run of a sampler that verify knows (sampler is %q, want one of %s)", source, g.Sampler, strings.Join(known, ", "))
 	}
 	k, err := resolveCard(c.model, c.path, asked{settings: g.settings(source)})
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := newRecipe(k)
+	r, err := newRecipe(k, false)
 	return k, r, err
 }
 

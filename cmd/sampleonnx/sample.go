@@ -28,7 +28,7 @@ type sampleFlags struct {
 	config                onnxrun.Config
 	seed                  uint64
 	output, trajectory    string
-	noise                 string
+	noise, rng            string
 	progress              string
 	quiet, verbose, print bool
 	set                   []string
@@ -39,7 +39,7 @@ func cardFlags() map[string]string {
 	return map[string]string{
 		"sampler": "sampler.name", "sde": "sde", "steps-per-level": "sampler.steps", "eps": "sampler.eps", "snr": "sampler.snr",
 		"sigma-min": "sigma_min", "sigma-max": "sigma_max", "sigmas": "sigmas", "denoise": "sampler.denoise",
-		"predictor": "sampler.predictor", "corrector": "sampler.corrector", "corrector-norm": "sampler.corrector_norm",
+		"schedule": "sampler.schedule", "eta": "sampler.eta", "predictor": "sampler.predictor", "corrector": "sampler.corrector", "corrector-norm": "sampler.corrector_norm",
 	}
 }
 
@@ -49,13 +49,16 @@ func (s *sampleFlags) groups() []group {
 
 	drawing.IntVarP(&s.n, "samples", "n", 16, "how many samples to draw: `N`")
 	drawing.Uint64VarP(&s.seed, "seed", "s", 0, "`SEED`; sample i depends on the model, the settings, this and i alone")
+	drawing.StringVar(&s.rng, "rng", "philox", "random numbers: `NAME` philox, or torch (those of torch.manual_seed on a CPU: a sample depends on the batch)")
 	drawing.StringVar(&s.noise, "noise", "", "take all random numbers from `FILE.npz`: noise[k,n,...], and perhaps x_init")
 
 	method.String("sampler", "", "algorithm `NAME`: "+strings.Join(card.Samplers(), ", "))
 	method.String("sde", "", "`NAME` of the process: ve, vp, subvp")
-	method.IntVar(&s.steps, "steps", 0, "steps of pc and langevin, noise levels of ald: `N`")
+	method.IntVar(&s.steps, "steps", 0, "steps of pc, langevin and the samplers on a ladder, noise levels of ald: `N`")
+	method.String("schedule", "", "ladder `NAME` of the samplers from cas on: "+strings.Join(card.Schedules(), ", ")+" (default karras, rho 7)")
+	method.String("eta", "", "ancestral noise `ETA` of "+strings.Join(descentsWith("sampler.eta"), ", "))
 	method.String("steps-per-level", "", "steps a level of ald: `T`")
-	method.String("eps", "", "step size of ald and langevin, as in NCSNv2's code: alpha = `EPS` (sigma/sigma_L)²")
+	method.String("eps", "", "step size of ald, langevin and cas, as in NCSNv2's code: alpha = `EPS` (sigma/sigma_L)²")
 	method.String("snr", "", "signal-to-noise ratio `R` of the correctors")
 	method.String("sigma-min", "", "smallest noise `S`")
 	method.String("sigma-max", "", "largest noise `S`")
@@ -173,6 +176,12 @@ func (s *sampleFlags) asked(f *pflag.FlagSet) (asked, error) {
 	if err := oneOf("progress", s.progress, "auto", "bar", "plain", "none"); err != nil {
 		return a, err
 	}
+	if err := oneOf("rng", s.rng, "philox", "torch"); err != nil {
+		return a, err
+	}
+	if s.rng == "torch" && s.noise != "" {
+		return a, usagef("--rng torch is of no use with --noise")
+	}
 	keys := cardFlags()
 	f.Visit(func(flag *pflag.Flag) {
 		if key, ok := keys[flag.Name]; ok {
@@ -212,7 +221,7 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 		_, err := std.out.Write(j.card.JSON())
 		return err
 	}
-	if j.recipe, err = newRecipe(j.card); err != nil {
+	if j.recipe, err = newRecipe(j.card, noiseKind(j.flags.rng == "torch" || j.flags.noise != "")); err != nil {
 		return err
 	}
 	if err := j.check(std); err != nil {
@@ -283,6 +292,9 @@ func (j *job) check(std streams) error {
 	if s.batch == 0 {
 		s.batch = j.defaultBatch(dim)
 	}
+	if s.rng == "torch" && s.batch < s.n {
+		return usagef("--batch %d: with --rng torch all %d samples are one batch, as their noise is one sequence", s.batch, s.n)
+	}
 	if s.trajectory != "" {
 		return j.checkTrajectory(shape)
 	}
@@ -291,7 +303,7 @@ func (j *job) check(std streams) error {
 
 // defaultBatch keeps a batch small enough for its activations to stay near the processor, and large enough to share what a call costs.
 func (j *job) defaultBatch(dim int) int {
-	if j.recipe.coupled {
+	if j.recipe.coupled || j.flags.rng == "torch" {
 		return j.flags.n // the reference's rule is about the whole run
 	}
 	return min(j.flags.n, 4096, max(1, 1<<16/dim))
@@ -326,6 +338,9 @@ func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Ba
 	for first := 0; first < n; first += j.flags.batch {
 		k := min(j.flags.batch, n-first)
 		b := &sampler.Batch{X: x[first*dim : (first+k)*dim], Dim: dim, First: uint64(first), Noise: sampler.Philox(j.flags.seed)}
+		if j.flags.rng == "torch" {
+			b.Noise = &sampler.Torch{Seed: j.flags.seed}
+		}
 		b.Trace = func(p sampler.Progress) error {
 			return trace(b, (float64(first)+float64(k)*p.Done)/float64(n), p)
 		}
@@ -423,7 +438,7 @@ func displayOf(c *card.Card) display {
 // meta is what the .npz output remembers of how it was made.
 func (j *job) meta(path string) string {
 	text, err := json.Marshal(map[string]any{
-		"model": filepath.Base(path), "samples": j.flags.n, "seed": j.flags.seed, "batch": j.flags.batch, "noise": filepath.Base(j.flags.noise),
+		"model": filepath.Base(path), "samples": j.flags.n, "seed": j.flags.seed, "rng": j.flags.rng, "batch": j.flags.batch, "noise": filepath.Base(j.flags.noise),
 		"card": json.RawMessage(j.card.JSON()), "version": version(),
 	})
 	if err != nil {

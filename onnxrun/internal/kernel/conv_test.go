@@ -270,7 +270,7 @@ func TestConvOut(t *testing.T) {
 			c.Pack(packed, k.w)
 			whole, dst := guarded(c.OC * c.OH * c.OW)
 			act := Act(r.IntN(6))
-			c.Run(dst, k.src, packed, k.bias, 0, c.OH, act)
+			c.Run(dst, k.src, packed, k.bias, random(r, c.WorkLen()), 0, c.OH, act)
 			checkGuard(t, whole)
 			for o := 0; o < c.OC; o++ {
 				for y := 0; y < c.OH; y++ {
@@ -284,10 +284,10 @@ func TestConvOut(t *testing.T) {
 					}
 				}
 			}
-			got := make([]float32, len(dst))
+			got, work := make([]float32, len(dst)), random(r, c.WorkLen())
 			for y := 0; y < c.OH; {
 				y1 := min(c.OH, y+1+r.IntN(3))
-				c.Run(got, k.src, packed, k.bias, y, y1, act)
+				c.Run(got, k.src, packed, k.bias, work, y, y1, act)
 				y = y1
 			}
 			sameBits(t, name, got, dst)
@@ -301,8 +301,9 @@ func BenchmarkConvOut(b *testing.B) {
 		c.Init()
 		r := rand.New(rand.NewPCG(1, 1))
 		packed, src, dst := random(r, c.PackedLen()), random(r, c.SrcLen()), make([]float32, 3*32*32)
+		work := Aligned(c.WorkLen())
 		for b.Loop() {
-			c.Run(dst, src, packed, nil, 0, 32, ActNone)
+			c.Run(dst, src, packed, nil, work, 0, 32, ActNone)
 		}
 		gflops(b, 2*128*3*9*32*32)
 	})

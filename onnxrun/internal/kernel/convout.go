@@ -1,7 +1,5 @@
 package kernel
 
-import "sync"
-
 // ConvOut is a convolution from the blocked layout into plain planes, for
 // layers with a few output channels: the last one of a network, which Conv
 // would compute in vectors of 16 channels most of which are padding. It equals
@@ -65,12 +63,13 @@ func (c *ConvOut) Pack(dst, w []float32) {
 // SrcLen returns the least length of src.
 func (c *ConvOut) SrcLen() int { return Blocks(c.IC) * c.PH * c.PW * Block }
 
-// convOutRows holds the working memory of Runs: a row of products and the ring
-// of rows in use.
-var convOutRows = sync.Pool{New: func() any { return new([]float32) }}
+// WorkLen returns the length of the working memory of Run: a row of products
+// and the ring of rows in use.
+func (c *ConvOut) WorkLen() int { return (1 + c.ring) * max(0, c.span) * Panels(c.cols) * PanelCols }
 
-// Run computes output rows [y0,y1) of all channels. bias (length OC) may be nil.
-func (c *ConvOut) Run(dst, src, packed, bias []float32, y0, y1 int, act Act) {
+// Run computes output rows [y0,y1) of all channels. bias (length OC) may be
+// nil; work is working memory.
+func (c *ConvOut) Run(dst, src, packed, bias, work []float32, y0, y1 int, act Act) {
 	if c.off == nil {
 		panic("kernel: ConvOut.Run before Init")
 	}
@@ -86,14 +85,10 @@ func (c *ConvOut) Run(dst, src, packed, bias []float32, y0, y1 int, act Act) {
 	if bias != nil {
 		need("ConvOut.Run bias", len(bias), c.OC)
 	}
+	need("ConvOut.Run work", len(work), c.WorkLen())
 	width := Panels(c.cols) * PanelCols
-	mem := convOutRows.Get().(*[]float32)
-	defer convOutRows.Put(mem)
-	if n := (1 + c.ring) * c.span * width; cap(*mem) < n {
-		*mem = make([]float32, n)
-	}
-	products := (*mem)[:c.span*width]
-	ring := (*mem)[c.span*width : (1+c.ring)*c.span*width]
+	products := work[:c.span*width]
+	ring := work[c.span*width:][:c.ring*c.span*width]
 	taps := c.KH * c.KW
 	for y := y0; y < y1; y++ {
 		for h := 0; h < c.KH; h++ {

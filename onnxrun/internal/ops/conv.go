@@ -324,7 +324,8 @@ func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 	g.StrideH, g.StrideW = plane(v.w.stride, 1)
 	g.DilH, g.DilW = plane(v.w.dilation, 1)
 	g.OH, g.OW = plane(v.w.out, 1)
-	k.Algo = "direct, few outputs"
+	g.Init()
+	k.Algo, k.WorkerScratch = "direct, few outputs", 4*g.WorkLen()
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := 0
 	if v.n > 0 {
@@ -335,8 +336,6 @@ func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 		if len(dst) == 0 {
 			return nil
 		}
-		g := *g
-		g.Init()
 		packed := packs.Get(weights, "few outputs", g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias := v.biasOf(m)
 		src, tasks := s.bind(m)
@@ -346,11 +345,12 @@ func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 		rows = max(rows, min(g.OH, 2*g.KH*g.DilH))
 		pieces := ceilDiv(g.OH, rows)
 		parts, step := divide(v.n*pieces, float64(rows)*rowNanos)
-		return append(tasks, Task{parts, func(part, _ int) {
+		return append(tasks, Task{parts, func(part, worker int) {
+			work := Floats(m.Worker(worker), g.WorkLen())
 			lo, hi := bounds(part, step, v.n*pieces)
 			for i := lo; i < hi; i++ {
 				n, y := i/pieces, i%pieces*rows
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias,
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, work,
 					y, min(g.OH, y+rows), kernel.ActNone)
 			}
 		}})

@@ -10,6 +10,7 @@
 //	Lower    Call → Kernel: the outputs' types, and how much scratch memory
 //	Bind     Kernel, Memory → []Task: closures over slices
 //	Run      Task.Run(part, worker), once for each part, on any goroutine
+//	Grad     how the gradient of the inputs follows from that of the outputs
 //
 // Everything that can be refused is refused by Lower, with an error that names
 // the node, what was found and what is wanted. Binding may allocate; running
@@ -42,6 +43,16 @@
 // Tile (move.go): a box of elements with strides on both sides. Only the size of
 // an element matters to it. Gathers compute their offsets from indices
 // (gather.go). Reshape and its like move nothing: they are views.
+//
+// How is a derivative written? As more nodes, by a rule for each operator
+// (gradrules.go, to be read as a table of calculus): the derivative of a product
+// is a product, that of a convolution a convolution with its weights turned round.
+// So it is laid out, joined and run as any network is, and most of it can be
+// differentiated again. Only what no operator computes well has a kernel of its
+// own: slopes of activations, normalisations, maxima, and sparse maps along an
+// axis, which is what resizing, padding and averaging come to backwards. An
+// operator without a rule is refused; a rule that gives nothing says that the
+// gradient is zero.
 //
 // What is the Blocked layout? Channels in blocks of 16, innermost: what
 // convolutions compute in. Element-wise operators stay in it, as operations on

@@ -46,6 +46,9 @@ func lowerFIR(c *Call) (*Kernel, error) {
 	if err := c.checkSize(out); err != nil {
 		return nil, err
 	}
+	if err := c.checkSize(Type{Shape: []int{Block, g.H + max(0, pads[0]) + max(0, pads[2]), g.W + max(0, pads[1]) + max(0, pads[3])}}); err != nil {
+		return nil, err
+	}
 	g.Init()
 	blocks := kernel.Blocks(x.Shape[1])
 	planes := x.Shape[0] * blocks

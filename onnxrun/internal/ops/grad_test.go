@@ -268,7 +268,7 @@ func TestBroadcastGradients(t *testing.T) {
 			}
 			if op == "Mod" {
 				tc.attrs = attrs{"fmod": attrInt(1)}
-				away2(tc)
+				oddDivisor(tc)
 			}
 			checkGrad(t, tc, upTo(n, 1)...)
 		}
@@ -278,12 +278,14 @@ func TestBroadcastGradients(t *testing.T) {
 	checkGrad(t, testCall{op: "Pow", in: []*Tensor{x, Of([]int{}, []float32{2})}}, 0)
 	checkGrad(t, testCall{op: "Pow", in: []*Tensor{x, Of([]int{4}, []float32{0, 0, 3, 1})}}, 0)
 	checkGrad(t, testCall{op: "Pow", in: []*Tensor{x, Of([]int{}, []int64{3})}}, 0)
+	// As operands were broadcast before opset 7.
+	checkGrad(t, testCall{op: "Mul", version: 6, in: []*Tensor{randn(r, 2, 3, 4), randn(r, 3)}, allVar: true, attrs: attrs{"broadcast": attrInt(1), "axis": attrInt(1)}}, 0, 1)
 	cond := Of([]int{3, 1}, []bool{true, false, true})
 	checkGrad(t, testCall{op: "Where", in: []*Tensor{cond, randn(r, 3, 4), randn(r, 4)}, allVar: true}, 1, 2)
 }
 
-// away2 keeps a quotient away from whole numbers, where a remainder jumps.
-func away2(tc testCall) {
+// oddDivisor keeps a quotient away from whole numbers, where a remainder jumps.
+func oddDivisor(tc testCall) {
 	for i := range Data[float32](tc.in[1]) {
 		Data[float32](tc.in[1])[i] = 0.7310585
 	}

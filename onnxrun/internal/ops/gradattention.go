@@ -1,8 +1,6 @@
 package ops
 
-import (
-	"slices"
-)
+import "slices"
 
 // attentionRule: with S = scale·Q·Kᵀ, perhaps capped and masked,
 // P = softmax(S) and y = P·V:
@@ -53,8 +51,8 @@ func attentionRule(g *Grad, i int) *Ref {
 			ds = g.mul(p, g.sub(dp, g.sum(g.mul(dp, p), []int{4})))
 		}
 	}
-	// of is the gradient of what is before the mask: of the capped scores, or
-	// with c = cap·tanh(s/cap) by 1 − (c/cap)² that of the scores.
+	// scores is the gradient of the scores before the cap: with c = cap·tanh(s/cap),
+	// 1 − (c/cap)² times that of the capped ones.
 	scores := func() *Ref {
 		if ds == nil || a.softcap <= 0 {
 			return ds
@@ -72,7 +70,7 @@ func attentionRule(g *Grad, i int) *Ref {
 		}
 		return g.add(d, g.DOut[out])
 	}
-	// now takes the keys of this run, or of the past, from the gradient of all.
+	// part takes the keys of this run, or of the past, from the gradient of all.
 	part := func(d *Ref, past bool, shape []int, flat bool) *Ref {
 		if d == nil {
 			return nil

@@ -9,9 +9,9 @@ import "sampleonnx/onnxrun/internal/kernel"
 const winogradTiles = 28
 
 // algorithm is how a direct convolution is computed: 4 or 2, the size of
-// Winograd's tiles, or 0, by its definition. It depends on the shape of one
-// image, of the weights, and on the instruction set; not on the batch, since a
-// sample must not depend on how many others there are.
+// Winograd's tiles, or 0, by its definition. It depends on the shapes of one
+// image and of the weights; not on the batch, since a sample must not depend on
+// how many others there are, nor on anything measured.
 //
 // The costs, in ns, are those of a batch of one and of eight together, each
 // relative to the direct convolution, so that both count alike. Weights come
@@ -22,7 +22,7 @@ func (v *conv) algorithm(exact bool) int {
 		return 0
 	}
 	const (
-		flops  = 110 // a ns, of the microkernel; without AVX-512 everything is slower alike
+		flops  = 110 // a ns, of the microkernel; on slower machines all is slower alike
 		stream = 14  // bytes a ns, of weights
 	)
 	ic, oc := float64(kernel.Blocks(v.ic)), float64(kernel.Blocks(v.oc))
@@ -68,8 +68,7 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 	g.Room = min(tiles, winogradTiles)
 	g.Init()
 	inLen, productLen := align64(4*g.InputLen())/4, align64(4*g.ProductLen())/4
-	k.Scratch = 4 * (inLen + productLen)
-	k.WorkerScratch = k.Scratch
+	k.WorkerScratch = 4 * (inLen + productLen)
 	weights, packs := c.In[1].Const, c.Packs
 	how := k.Algo
 	srcLen := v.x.Len() / max(v.n, 1)
@@ -85,7 +84,7 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 		bias, add := v.biasOf(mem), v.post.addend(mem)
 		per := g.Tiles()
 		ic, oc := kernel.Blocks(v.ic), kernel.Blocks(v.oc)
-		// each calls f for the tiles [t0,t1) of one image after the other.
+		// Tiles are numbered through the batch; these take them image by image.
 		input := func(to []float32, t0, t1, b0, b1 int) {
 			for at := t0; at < t1; {
 				n, t := at/per, at%per
@@ -120,7 +119,7 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 				output(to, t0, t1, 0, oc)
 			}}}
 		}
-		all := Floats(mem.Shared(), inLen+productLen)
+		all := Floats(mem.Worker(0), inLen+productLen) // nobody else uses it
 		from, to := all[:inLen], all[inLen:]
 		var tasks []Task
 		for t0 := 0; t0 < tiles; t0 += g.Room {

@@ -13,6 +13,9 @@
 //	express      the result as a gorgonia expression graph, one op a kernel
 //	memory       one arena: lifetimes, views, in-place results, offsets
 //
+// [Program.Pullback] makes the plan of a model and its derivative: after
+// specialise, pullback adds the nodes of a reverse pass to the graph.
+//
 // A [Machine] is a plan bound to memory. It implements gorgonia.VM, and it is a
 // loop over tasks: no look-ups, no allocation, no locks of its own.
 //
@@ -34,6 +37,11 @@
 // Why a gorgonia graph? It carries the order, the operator contract and the
 // differentiation of the network in a form that others can read. Its own
 // machines are not used: they allocate and lock for every node.
+//
+// Why differentiate before layouts are chosen? The backward half then goes through
+// the same passes as the forward half: joined, laid out, placed in one arena,
+// where a value needed on the way back simply lives longer. The ops of the
+// gorgonia graph differentiate by the same rules (symdiff.go).
 //
 // Why do weights belong to the Program and not to the plan? Plans for other
 // batch sizes share them, packed once.

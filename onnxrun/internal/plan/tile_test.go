@@ -46,7 +46,7 @@ func TestTilesKeepTheBytes(t *testing.T) {
 					}
 				}
 			}
-			if n := testing.AllocsPerRun(3, func() { m.RunAll() }); n != 0 {
+			if n := testing.AllocsPerRun(3, func() { m.RunAll() }); n != 0 && !raceEnabled {
 				t.Errorf("%s: %v allocations a run", name, n)
 			}
 			pl.Release(m)

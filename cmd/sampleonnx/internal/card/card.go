@@ -75,6 +75,17 @@ type Sampler struct {
 	ProbabilityFlow bool // the predictor follows the ODE
 	RTol, ATol      float64
 	Coupled         bool // the batch is one ODE system, as published
+
+	// Of the samplers on a ladder.
+	Schedule string
+	Rho      float64 // of the schedule karras
+	Order    int
+	Eta      float64 // ancestral noise
+	SChurn   float64 // EDM's churn, where s_min ≤ σ ≤ s_max
+	SMin     float64
+	SMax     float64
+	SNoise   float64 // factor of the noise
+	Clip     float64 // bound of x̂_0
 }
 
 // Source says where a field comes from. A higher Rank won over a lower one.
@@ -104,6 +115,30 @@ func (c *Card) Rank(key string) int {
 		return s.Rank
 	}
 	return -1
+}
+
+// Forget undoes what was set.
+func (c *Card) Forget(key string) {
+	for _, f := range fields() {
+		if f.key != key {
+			continue
+		}
+		switch p := f.at(c).(type) {
+		case *string:
+			*p = ""
+		case *int:
+			*p = 0
+		case *float64:
+			*p = 0
+		case *bool:
+			*p = false
+		case *[]int:
+			*p = nil
+		case *[]float64:
+			*p = nil
+		}
+	}
+	delete(c.From, key)
 }
 
 // Error says what is wrong with a card, and in which source. Without a source it is a matter for a flag.

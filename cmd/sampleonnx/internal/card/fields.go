@@ -61,6 +61,15 @@ func fields() []field {
 		{key: "sampler.snr", at: func(c *Card) any { return &c.Sampler.SNR }},
 		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }},
 		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }},
+		{key: "sampler.schedule", at: func(c *Card) any { return &c.Sampler.Schedule }, words: Schedules()},
+		{key: "sampler.rho", at: func(c *Card) any { return &c.Sampler.Rho }},
+		{key: "sampler.order", at: func(c *Card) any { return &c.Sampler.Order }},
+		{key: "sampler.eta", at: func(c *Card) any { return &c.Sampler.Eta }},
+		{key: "sampler.s_churn", at: func(c *Card) any { return &c.Sampler.SChurn }},
+		{key: "sampler.s_min", at: func(c *Card) any { return &c.Sampler.SMin }},
+		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }},
+		{key: "sampler.s_noise", at: func(c *Card) any { return &c.Sampler.SNoise }},
+		{key: "sampler.clip", at: func(c *Card) any { return &c.Sampler.Clip }},
 		{key: "sampler.probability_flow", at: func(c *Card) any { return &c.Sampler.ProbabilityFlow }},
 		{key: "sampler.coupled", at: func(c *Card) any { return &c.Sampler.Coupled }},
 		{key: "sampler.denoise", at: func(c *Card) any { return &c.Sampler.Denoise }},
@@ -82,7 +91,18 @@ func TimeKinds() []string {
 func SDEs() []string { return []string{"ve", "vp", "subvp", "ddpm", "edm", "flow"} }
 
 // Samplers are the algorithms.
-func Samplers() []string { return []string{"ald", "langevin", "pc", "ode"} }
+func Samplers() []string {
+	return append([]string{"ald", "langevin", "pc", "ode", "ode_heun", "adaptive"}, Descents()...)
+}
+
+// Descents are the samplers that go down a ladder of noise levels, in VE coordinates.
+func Descents() []string {
+	return []string{"cas", "euler", "euler_a", "heun", "dpm2", "dpm2_a", "dpm3", "lms", "dpmpp_2s_a", "dpmpp_2m", "dpmpp_3m", "dpmpp_sde", "dpmpp_2m_sde",
+		"dpmpp_3m_sde", "unipc", "ddim", "ddpm"}
+}
+
+// Schedules are the ladders of noise levels: even in σ^{1/ρ}, in ln σ (two names), in σ, and in the time of the VP process.
+func Schedules() []string { return []string{"karras", "geometric", "exponential", "linear", "vp"} }
 
 // Predictors are those of the predictor–corrector sampler.
 func Predictors() []string {
@@ -310,6 +330,21 @@ func (c *Card) positive(key string) error {
 		v = c.Sampler.RTol
 	case "sampler.atol":
 		v = c.Sampler.ATol
+	case "sampler.rho":
+		v = c.Sampler.Rho
+	case "sampler.order":
+		v = float64(c.Sampler.Order)
+	case "sampler.s_max":
+		v = c.Sampler.SMax
+	case "sampler.s_noise":
+		v = c.Sampler.SNoise
+	case "sampler.clip":
+		v = c.Sampler.Clip
+	case "sampler.eta", "sampler.s_churn", "sampler.s_min":
+		if v = min(c.Sampler.Eta, c.Sampler.SChurn, c.Sampler.SMin); v < 0 {
+			return fmt.Errorf("want 0 or more, have %v", v)
+		}
+		return nil
 	default:
 		return nil
 	}

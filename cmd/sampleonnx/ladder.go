@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/sampler"
+	"sampleonnx/schedules"
+)
+
+// descent is a sampler on a ladder of noise levels.
+type descent struct {
+	name  string
+	about string
+	steps int      // how many, where nobody says
+	eta   float64  // ancestral noise, where nobody says
+	keys  []string // of the card, besides those that every descent has
+	build func(sigmas []float64, s card.Sampler, in noiseKind) sampler.Sampler
+}
+
+// noiseKind is true for noise that is a sequence and not a function of the draw: there is no Brownian path in it.
+type noiseKind bool
+
+// descents is the table of the samplers on a ladder.
+func descents() []descent {
+	const eta, noise, order, clip = "sampler.eta", "sampler.s_noise", "sampler.order", "sampler.clip"
+	churned := []string{"sampler.s_churn", "sampler.s_min", "sampler.s_max", noise}
+	churn := func(s card.Sampler) sampler.Churn { return sampler.Churn{S: s.SChurn, Min: s.SMin, Max: s.SMax} }
+	return []descent{
+		{"euler", "Euler", 100, 0, churned, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.Euler{Sigmas: l, Churn: churn(s), SNoise: s.SNoise}
+		}},
+		{"euler_a", "Euler, ancestral", 200, 1, []string{eta, noise}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.Euler{Sigmas: l, Eta: s.Eta, SNoise: s.SNoise}
+		}},
+		{"heun", "Heun (EDM)", 30, 0, churned, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.Heun{Sigmas: l, Churn: churn(s), SNoise: s.SNoise}
+		}},
+		{"dpm2", "DPM-Solver-2", 30, 0, churned, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMSolver{Sigmas: l, Order: 2, Churn: churn(s), SNoise: s.SNoise}
+		}},
+		{"dpm2_a", "DPM-Solver-2, ancestral", 100, 1, []string{eta, noise}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMSolver{Sigmas: l, Order: 2, Eta: s.Eta, SNoise: s.SNoise}
+		}},
+		{"dpm3", "DPM-Solver-3", 20, 0, churned, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMSolver{Sigmas: l, Order: 3, Churn: churn(s), SNoise: s.SNoise}
+		}},
+		{"lms", "linear multistep", 50, 0, []string{order}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.LMS{Sigmas: l, Order: s.Order}
+		}},
+		{"dpmpp_2s_a", "DPM-Solver++(2S), ancestral", 100, 1, []string{eta, noise}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMpp2S{Sigmas: l, Eta: s.Eta, SNoise: s.SNoise}
+		}},
+		{"dpmpp_2m", "DPM-Solver++(2M)", 30, 0, nil, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMpp{Sigmas: l, Order: 2}
+		}},
+		{"dpmpp_3m", "DPM-Solver++(3M)", 30, 0, nil, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMpp{Sigmas: l, Order: 3}
+		}},
+		{"dpmpp_sde", "DPM-Solver++ SDE", 60, 1, []string{eta, noise}, func(l []float64, s card.Sampler, in noiseKind) sampler.Sampler {
+			return sampler.DPMppSDE{Sigmas: l, Eta: s.Eta, SNoise: s.SNoise, Independent: bool(in)}
+		}},
+		{"dpmpp_2m_sde", "DPM-Solver++(2M) SDE", 100, 1, []string{eta, noise}, func(l []float64, s card.Sampler, in noiseKind) sampler.Sampler {
+			return sampler.DPMpp2MSDE{Sigmas: l, Eta: s.Eta, SNoise: s.SNoise, Independent: bool(in)}
+		}},
+		{"dpmpp_3m_sde", "DPM-Solver++(3M) SDE", 100, 1, []string{eta, noise}, func(l []float64, s card.Sampler, in noiseKind) sampler.Sampler {
+			return sampler.DPMpp3MSDE{Sigmas: l, Eta: s.Eta, SNoise: s.SNoise, Independent: bool(in)}
+		}},
+		{"unipc", "UniPC", 20, 0, []string{order}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.UniPC{Sigmas: l, Order: s.Order}
+		}},
+		{"ddim", "DDIM", 100, 0, []string{eta, clip}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DDIM{Sigmas: l, Eta: s.Eta, Clip: s.Clip}
+		}},
+		{"ddpm", "DDPM", 200, 0, []string{clip}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DDPM{Sigmas: l, Clip: s.Clip}
+		}},
+		{"cas", "consistent annealed sampling", 200, 0, []string{"sampler.eps"}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.Consistent{Sigmas: l, Eps: s.Eps, Denoise: s.Denoise}
+		}},
+	}
+}
+
+// descentOf finds a sampler in the table.
+func descentOf(name string) (descent, bool) {
+	all := descents()
+	i := slices.IndexFunc(all, func(d descent) bool { return d.name == name })
+	if i < 0 {
+		return descent{}, false
+	}
+	return all[i], true
+}
+
+// descentsWith lists the samplers on a ladder that a key means something to.
+func descentsWith(key string) []string {
+	var names []string
+	for _, d := range descents() {
+		if slices.Contains(d.keys, key) {
+			names = append(names, d.name)
+		}
+	}
+	return names
+}
+
+// defaults completes the settings.
+func (d descent) defaults(c *card.Card, set func(key string, value any, why string)) {
+	set("sampler.n", d.steps, "")
+	schedule := "karras"
+	if d.name == "cas" {
+		schedule = "geometric"
+	}
+	set("sampler.schedule", schedule, "")
+	if c.Sampler.Schedule == "karras" {
+		set("sampler.rho", 7, "")
+	}
+	if slices.Contains(d.keys, "sampler.eta") {
+		set("sampler.eta", d.eta, "")
+	}
+}
+
+// check refuses settings that the sampler would take for others.
+func (d descent) check(c *card.Card) error {
+	most := map[string]int{"lms": 4, "unipc": 3}[d.name]
+	switch {
+	case most > 0 && c.Sampler.Order > most:
+		return usagef("--set sampler.order=%d: --sampler %s has orders 1 to %d", c.Sampler.Order, d.name, most)
+	case c.Sampler.Eta == 0 && c.Has("sampler.eta") && d.eta == 1 && strings.HasSuffix(d.name, "_sde"):
+		return usagef("--eta 0: --sampler %s is for noise above 0; without, it is dpmpp_2m or dpmpp_3m", d.name)
+	case d.name == "cas" && c.Sampler.N < 2:
+		return usagef("--steps %d: --sampler cas needs 2 levels or more", c.Sampler.N)
+	}
+	return nil
+}
+
+// descend builds a sampler on a ladder. It works in VE coordinates, x_t/α at the level σ/α, in which the equations of every process are the same.
+func (r *recipe) descend(d descent, c *card.Card, in noiseKind) error {
+	if err := d.check(c); err != nil {
+		return err
+	}
+	sde := process(c)
+	path, ok := sde.(schedules.Timed)
+	if !ok {
+		return usagef("--sampler %s: the times of the process %s are not known by its noise", d.name, c.SDE)
+	}
+	lo, hi := sigmaRange(c)
+	prior := hi
+	if c.SDE != "ve" {
+		ends := schedules.Ladder(path, []float64{sde.T(), c.TEps})
+		alpha, _ := path.Marginal(sde.T())
+		hi, lo, prior = ends[0], ends[1], sde.Prior()/alpha
+		r.outer, r.path = path, path
+	} else {
+		r.path = schedules.Sigma{}
+	}
+	n := c.Sampler.N
+	if d.name != "cas" && !c.Sampler.Denoise {
+		n++ // n steps end at the lowest level
+	}
+	sigmas := snapped(c, spaced(c, path, hi, lo, n))
+	settings := c.Sampler
+	if d.name == "cas" && settings.Eps == 0 {
+		settings.Eps = consistentEps(sigmas)
+	}
+	if d.name != "cas" && c.Sampler.Denoise {
+		sigmas = append(sigmas, 0)
+	}
+	r.sampler = d.build(sigmas, settings, in)
+	r.top, r.most = hi, prior
+	r.start = func(b *sampler.Batch) error { return b.Prior(prior) }
+	r.about = fmt.Sprintf("%s (%s), %d levels %.4g to %.4g, %s", d.about, c.SDE, len(sigmas), sigmas[0], sigmas[len(sigmas)-1], c.Sampler.Schedule)
+	return nil
+}
+
+// spaced is a ladder of n levels from hi to lo.
+func spaced(c *card.Card, path schedules.Timed, hi, lo float64, n int) []float64 {
+	if n == 1 {
+		return []float64{hi}
+	}
+	switch c.Sampler.Schedule {
+	case "linear":
+		return schedules.Linear(hi, lo, n)
+	case "geometric", "exponential":
+		return schedules.Geometric(hi, lo, n)
+	case "vp":
+		if c.SDE == "ve" { // the times of Song et al.'s VP process at these levels
+			path = schedules.VP{}
+		}
+		return schedules.Ladder(path, schedules.Linear(path.Time(hi), path.Time(lo), n))
+	}
+	return schedules.Karras(hi, lo, c.Sampler.Rho, n)
+}
+
+// snapped moves a ladder to the levels of a VE network that is told a level's index: between them it knows nothing.
+func snapped(c *card.Card, sigmas []float64) []float64 {
+	if c.SDE != "ve" || c.TimeKind != "index" && c.TimeKind != "index_desc" {
+		return sigmas
+	}
+	known := ladderOf(c)
+	out := make([]float64, len(sigmas))
+	for i, s := range sigmas {
+		out[i] = known[min(max(int(math.Round(schedules.Index(known, s))), 0), len(known)-1)]
+	}
+	return slices.Compact(out)
+}
+
+// consistentEps is the step size with which consistent annealed sampling adds the noise of the reverse SDE: η = 1−γ², where it is the ancestral
+// sampler. γ is the ladder's largest drop.
+func consistentEps(sigmas []float64) float64 {
+	gamma := 1.0
+	for i, s := range sigmas[1:] {
+		gamma = min(gamma, s/sigmas[i])
+	}
+	last := sigmas[len(sigmas)-1]
+	return (1 - gamma*gamma) * last * last
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/schedules"
+)
+
+// Every sampler, as it is by default, puts the modes of a mixture where they are, with their weights (χ² with a probability of 1e-6 of failing by
+// chance) and nearly their width. Plain Langevin dynamics cannot; TestMixtureWeights has it.
+func TestEverySampler(t *testing.T) {
+	means, weights := law(t, "mixture2", "means"), law(t, "mixture2", "weights")
+	for _, name := range card.Samplers() {
+		if name == "langevin" {
+			continue
+		}
+		args := []string{"--sampler", name, "-n", "2000"}
+		if name == "pc" {
+			args = append(args, "--steps", "200")
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := drawWith(t, "mixture2", args...)
+			if p := weightsTail(modes(x, means), weights); p < chance {
+				t.Errorf("counts %v, tail probability %.2g", modes(x, means), p)
+			}
+			far, sum := 0.0, 0.0
+			for i := 0; i < len(x); i += 2 {
+				best := math.Inf(1)
+				for k := 0; k < len(means); k += 2 {
+					best = min(best, math.Hypot(float64(x[i])-means[k], float64(x[i+1])-means[k+1]))
+				}
+				far, sum = max(far, best), sum+best*best
+			}
+			width := math.Sqrt(sum / float64(len(x)))
+			if far > 6*0.2 || math.Abs(width-0.2) > 0.02 {
+				t.Errorf("modes of width %.3f, a sample %.2f from its mode; want 0.2, and at most 1.2", width, far)
+			}
+		})
+	}
+}
+
+// A sample of any sampler in its default setting does not depend on its batch.
+func TestEverySamplerSampleBySample(t *testing.T) {
+	for _, name := range card.Samplers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var want string
+			for _, batch := range []string{"9", "1", "7"} {
+				got := must(t, model("mixture2"), "--sampler", name, "-o", "-", "-q", "-n", "9", "-b", batch, "-s", "5")
+				if want == "" {
+					want = got
+				}
+				if got != want {
+					t.Errorf("batch %s: other bytes", batch)
+				}
+			}
+		})
+	}
+}
+
+// A network of the VP process in samplers of VE coordinates: s = −x is the score of unit normal data at every time.
+func TestLaddersOfVP(t *testing.T) {
+	net := filepath.Join(t.TempDir(), "n.onnx")
+	if err := os.WriteFile(net, tinyModel("Mul", "", nil), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	const n = 2000
+	limit := twoSided(chance / 4)
+	for _, name := range append(card.Descents(), "adaptive", "ode_heun") {
+		for _, schedule := range card.Schedules()[:2] {
+			out := filepath.Join(t.TempDir(), "x.npy")
+			args := []string{net, "-q", "--sde", "vp", "--set", "beta_min=0.1", "--set", "beta_max=20", "--set", "output=score", "--sampler", name, "-n", "2000", "-o", out}
+			if _, ok := descentOf(name); ok {
+				args = append(args, "--schedule", schedule)
+			}
+			must(t, args...)
+			m := momentsOf(float64s(readNPY(t, out).Data.([]float32)), 2)
+			for k := range 2 {
+				// The steps' own error may be 6 % of the variance.
+				z := math.Sqrt(n / 2.)
+				if d := math.Abs(m.variance[k]-1) - 0.06; math.Abs(m.mean[k])*math.Sqrt(n) > limit || d*z > limit {
+					t.Errorf("%s, %s: mean %.3f, variance %.3f", name, schedule, m.mean[k], m.variance[k])
+				}
+			}
+		}
+	}
+}
+
+// What a ladder is made of.
+func TestSpaced(t *testing.T) {
+	c := &card.Card{SDE: "ve"}
+	c.Sampler.Rho = 7
+	for name, want := range map[string][]float64{
+		"karras": schedules.Karras(8, 0.05, 7, 5), "geometric": schedules.Geometric(8, 0.05, 5), "exponential": schedules.Geometric(8, 0.05, 5),
+		"linear": schedules.Linear(8, 0.05, 5), "vp": nil,
+	} {
+		c.Sampler.Schedule = name
+		got := spaced(c, schedules.VE{SigmaMin: 0.05, SigmaMax: 8}, 8, 0.05, 5)
+		if want != nil && !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		for i, s := range got {
+			if i > 0 && s >= got[i-1] {
+				t.Errorf("%s does not fall: %v", name, got)
+			}
+		}
+		if math.Abs(got[0]-8) > 1e-9 || math.Abs(got[4]-0.05) > 1e-9 {
+			t.Errorf("%s: %v does not run from 8 to 0.05", name, got)
+		}
+	}
+	// A network that counts levels is asked about its own.
+	c.TimeKind, c.Sigmas, c.From = "index", []float64{8, 4, 2, 1, 0.5}, map[string]card.Source{"sigmas": {}}
+	if got := snapped(c, []float64{8, 6, 5, 0.9, 0.4}); !slices.Equal(got, []float64{8, 4, 1, 0.5}) {
+		t.Errorf("snapped to %v", got)
+	}
+}
+
+// A card's settings for one sampler are not another's.
+func TestOtherSamplersSettings(t *testing.T) {
+	var c struct {
+		Sampler map[string]any
+	}
+	if err := json.Unmarshal([]byte(must(t, model("mixture2"), "--sampler", "cas", "--print-config")), &c); err != nil {
+		t.Fatal(err)
+	}
+	if _, has := c.Sampler["eps"]; has || c.Sampler["n"] != 200.0 || c.Sampler["schedule"] != "geometric" {
+		t.Errorf("%v", c.Sampler)
+	}
+	must(t, model("mixture2"), "--sampler", "heun", "--set", "sampler.s_churn=10", "--set", "sampler.s_min=0.1", "--steps", "20", "-o", "-", "-q")
+}
+
+// PyTorch's random numbers: torch.manual_seed(0); torch.randn(2, 4) · 8 is the start.
+func TestTorchNoise(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "x.npy")
+	must(t, model("gaussian4"), "-q", "--rng", "torch", "-n", "2", "--sampler", "euler_a", "-o", out)
+	again := filepath.Join(t.TempDir(), "x.npy")
+	must(t, model("gaussian4"), "-q", "--rng", "torch", "-n", "2", "-b", "5", "--sampler", "euler_a", "-o", again)
+	if !slices.Equal(readNPY(t, out).Data.([]float32), readNPY(t, again).Data.([]float32)) {
+		t.Error("two runs differ")
+	}
+	way := filepath.Join(t.TempDir(), "way.npz")
+	must(t, model("gaussian4"), "-q", "--rng", "torch", "-n", "1", "-s", "0", "--sampler", "dpmpp_2m_sde", "-o", out, "--trajectory", way)
+	must(t, model("gaussian4"), "-q", "--rng", "torch", "-n", "70", "-o", out) // as many in one batch as there are
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package onnxrun_test
+
+const raceEnabled = false
