@@ -25,12 +25,17 @@ var fusions = []struct {
 }
 
 // fuse rewrites patterns of nodes as one node each.
-func (g *graph) fuse() error {
+func (g *graph) fuse() error { return g.join(func(*node) bool { return true }) }
+
+// join is fuse for the patterns that become a node of which want is true. Before
+// differentiation these are the nodes that have a derivative: it is then taken of
+// one GroupNorm instead of seven nodes, and nothing in between is kept for it.
+func (g *graph) join(want func(*node) bool) error {
 	for _, f := range fusions {
 		m := newMatcher(g)
 		for i, n := range g.nodes {
 			fused := f.try(m, n)
-			if fused == nil {
+			if fused == nil || !want(fused) {
 				continue
 			}
 			if err := g.lower(fused); err != nil {

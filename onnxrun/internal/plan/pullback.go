@@ -32,28 +32,6 @@ func (p *Program) Pullback(inputs []ops.Type, values []*ops.Tensor, x, out int) 
 	return p.place(g, append(slices.Clone(inputs), g.in[len(inputs)].Type))
 }
 
-// join is fuse for the patterns that become a node of which want is true. Before
-// differentiation these are the nodes that have a derivative: it is then taken of
-// one GroupNorm instead of seven nodes, and nothing in between is kept for it.
-func (g *graph) join(want func(*node) bool) error {
-	for _, f := range fusions {
-		m := newMatcher(g)
-		for i, n := range g.nodes {
-			fused := f.try(m, n)
-			if fused == nil || !want(fused) {
-				continue
-			}
-			if err := g.lower(fused); err != nil {
-				return err
-			}
-			g.nodes[i] = fused
-			m.maker[fused.out[0]] = fused
-		}
-		g.sweep()
-	}
-	return nil
-}
-
 // pullback makes the graph one of (inputs, v) ↦ (out, vᵀ ∂out/∂x), by
 // reverse-mode differentiation: through the nodes between x and out, the last
 // first, each by its operator's rule.
