@@ -112,6 +112,9 @@ func lowerCenterCropPad(c *Call) (*Kernel, error) {
 		if axes[i], err = c.Axis(a, len(t.Shape)); err != nil {
 			return nil, err
 		}
+		if slices.Contains(axes[:i], axes[i]) {
+			return nil, c.Invalid("axes is %v, want each once", axes)
+		}
 		out.Shape[axes[i]] = want[i]
 	}
 	if err := c.checkSize(out); err != nil {

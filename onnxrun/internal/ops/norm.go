@@ -245,11 +245,6 @@ func (v *channelNorm) nanos(n int) float64 {
 	return per * float64(n)
 }
 
-// normTile is the number of pixels of a block that are scaled at a time: their
-// sixteen scales and shifts are laid out as often, so that whole vectors can be
-// multiplied.
-const normTile = 64
-
 // bindBlocked: one part is as many blocks as hold whole groups, so that it can
 // do all passes while the data is near; the spare lanes are scaled by zero.
 func (v *channelNorm) bindBlocked(k *Kernel) {
@@ -260,14 +255,13 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 	blocks := (v.channels + Block - 1) / Block
 	unit := min(blocks, size/gcd(size, Block)) // blocks in a part: lcm(size, 16)/16
 	units := ceilDiv(max(blocks, 1), max(unit, 1))
-	// Scales and shifts laid out, the mean and variance of each channel of a
-	// unit, and the unit itself, plain, where its groups do not fill blocks.
-	const rowsLen = 2 * normTile * Block
-	statsLen, flatLen := 2*unit*Block, 0
-	if v.groups > 0 && size%Block != 0 {
-		flatLen = unit * Block * v.space
+	// The mean and variance of each channel of a unit.
+	statsLen := 2 * unit * Block
+	k.WorkerScratch = 8 * statsLen
+	act := kernel.ActNone
+	if v.silu {
+		act = kernel.ActSiLU
 	}
-	k.WorkerScratch = 4*rowsLen + 8*statsLen + 4*flatLen
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
 		if len(dst) == 0 {
@@ -277,10 +271,7 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 		plane := v.space * Block
 		parts, step := divide(v.n*units, v.nanos(unit*plane))
 		return []Task{{parts, func(part, worker int) {
-			scratch := m.Worker(worker)
-			rows := Floats(scratch, rowsLen)
-			stats := scratchOf[float64](scratch[4*rowsLen:], statsLen)
-			flat := Floats(scratch[4*rowsLen+8*statsLen:], flatLen)
+			stats := scratchOf[float64](m.Worker(worker), statsLen)
 			mu, sigma2 := stats[:unit*Block], stats[unit*Block:]
 			lo, hi := bounds(part, step, v.n*units)
 			for i := lo; i < hi; i++ {
@@ -289,7 +280,7 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 				x, y := src[(n*blocks+b0)*plane:][:(b1-b0)*plane], dst[(n*blocks+b0)*plane:][:(b1-b0)*plane]
 				c0, c1 := b0*Block, min(v.channels, b1*Block)
 				if v.groups > 0 {
-					v.blockedStats(x, flat, mu, sigma2, c1-c0, size)
+					v.blockedStats(x, mu, sigma2, c1-c0, size)
 				} else {
 					for ch := c0; ch < c1; ch++ {
 						mu[ch-c0], sigma2[ch-c0] = float64(mean[ch]), float64(variance[ch])
@@ -301,7 +292,7 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 						j := (b-b0)*Block + l
 						scale[l], shift[l] = v.affine(b*Block+l, mu[j], sigma2[j], gamma, beta)
 					}
-					v.apply(y[(b-b0)*plane:][:plane], x[(b-b0)*plane:][:plane], rows, &scale, &shift)
+					kernel.ScaleShiftLanes(y[(b-b0)*plane:][:plane], x[(b-b0)*plane:][:plane], &scale, &shift, act)
 				}
 			}
 		}}}
@@ -309,53 +300,31 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 }
 
 // blockedStats computes the mean and variance of every channel's group; x holds
-// whole groups of size channels, blocked, and flat has room for as many plain.
-func (v *channelNorm) blockedStats(x, flat []float32, mu, sigma2 []float64, channels, size int) {
-	plane := v.space * Block
-	count := float64(size * v.space)
-	if size%Block == 0 {
-		// Groups of whole blocks are contiguous.
-		group := size / Block * plane
-		for g := range channels / size {
-			part := x[g*group:][:group]
-			m := kernel.Sum(part) / count
-			s := kernel.SumSquares(part, m) / count
-			for ch := range size {
-				mu[g*size+ch], sigma2[g*size+ch] = m, s
+// whole groups of size channels, blocked. Sums are taken channel by channel, and
+// those of a group added in the order of its channels.
+func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, size int) {
+	plane, count := v.space*Block, float64(size*v.space)
+	// gather turns the channels' sums, one for each lane, into their groups' means.
+	gather := func(sums []float64) {
+		for g := 0; g < channels; g += size {
+			total := 0.0
+			for _, s := range sums[g : g+size] {
+				total += s
+			}
+			for i := range sums[g : g+size] {
+				sums[g+i] = total / count
 			}
 		}
-		return
 	}
-	// Groups that share blocks are contiguous once the unit is plain.
-	kernel.FromBlocked(flat, x, channels, v.space, 0, (channels+Block-1)/Block)
-	group := size * v.space
-	for g := range channels / size {
-		part := flat[g*group:][:group]
-		m := kernel.Sum(part) / count
-		s := kernel.SumSquares(part, m) / count
-		for ch := range size {
-			mu[g*size+ch], sigma2[g*size+ch] = m, s
-		}
+	lanes := len(x) / v.space
+	for i := 0; i < lanes; i += Block {
+		kernel.SumLanes((*[Block]float64)(mu[i:]), x[i*v.space:][:plane])
 	}
-}
-
-// apply is y = x·scale + shift, lane by lane. rows has room for two tiles.
-func (v *channelNorm) apply(y, x, rows []float32, scale, shift *[Block]float32) {
-	n := min(normTile*Block, len(x))
-	scales, shifts := rows[:n], rows[normTile*Block:][:n]
-	for i := 0; i < n; i += Block {
-		copy(scales[i:], scale[:])
-		copy(shifts[i:], shift[:])
+	gather(mu)
+	for i := 0; i < lanes; i += Block {
+		kernel.SumSquaresLanes((*[Block]float64)(sigma2[i:]), x[i*v.space:][:plane], (*[Block]float64)(mu[i:]))
 	}
-	for len(x) > 0 {
-		n = min(n, len(x))
-		kernel.Mul(y[:n], x[:n], scales[:n])
-		kernel.Add(y[:n], y[:n], shifts[:n])
-		if v.silu {
-			kernel.SiLU(y[:n], y[:n])
-		}
-		x, y = x[n:], y[n:]
-	}
+	gather(sigma2)
 }
 
 // loops is the normalisation of float64.
