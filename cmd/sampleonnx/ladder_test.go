@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/schedules"
 )
 
@@ -72,7 +73,7 @@ func TestLaddersOfVP(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 2000
-	limit := twoSided(chance / 4)
+	limit := stats.TwoSided(chance / 4)
 	for _, name := range append(card.Descents(), "adaptive", "ode_heun") {
 		for _, schedule := range card.Schedules()[:2] {
 			out := filepath.Join(t.TempDir(), "x.npy")
@@ -81,12 +82,12 @@ func TestLaddersOfVP(t *testing.T) {
 				args = append(args, "--schedule", schedule)
 			}
 			must(t, args...)
-			m := momentsOf(float64s(readNPY(t, out).Data.([]float32)), 2)
+			m := stats.MomentsOf(float64s(readNPY(t, out).Data.([]float32)), 2)
 			for k := range 2 {
 				// The steps' own error may be 6 % of the variance.
 				z := math.Sqrt(n / 2.)
-				if d := math.Abs(m.variance[k]-1) - 0.06; math.Abs(m.mean[k])*math.Sqrt(n) > limit || d*z > limit {
-					t.Errorf("%s, %s: mean %.3f, variance %.3f", name, schedule, m.mean[k], m.variance[k])
+				if d := math.Abs(m.Variance[k]-1) - 0.06; math.Abs(m.Mean[k])*math.Sqrt(n) > limit || d*z > limit {
+					t.Errorf("%s, %s: mean %.3f, variance %.3f", name, schedule, m.Mean[k], m.Variance[k])
 				}
 			}
 		}

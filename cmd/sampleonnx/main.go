@@ -5,6 +5,8 @@
 //	sampleonnx inspect MODEL                 say what the model is
 //	sampleonnx bench MODEL                   time it
 //	sampleonnx verify MODEL GOLDEN           compare with recorded results
+//	sampleonnx likelihood MODEL DATA.npy     log p of data
+//	sampleonnx compare A.npy B.npy           test whether samples have one law
 //
 // This package knows files and flags: a model card says what the network is (recipe.go), the packages onnxrun, sampler and schedules do the
 // work, and write.go puts the result into a file. There is one file a verb.
@@ -69,7 +71,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func dispatch(ctx context.Context, args []string, std streams) error {
 	if len(args) == 0 {
-		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify MODEL ...; see sampleonnx --help")
+		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood MODEL ..., or sampleonnx compare A B; see sampleonnx --help")
 	}
 	rest := args[1:]
 	switch args[0] {
@@ -81,6 +83,10 @@ func dispatch(ctx context.Context, args []string, std streams) error {
 		return bench(ctx, rest, std)
 	case "verify":
 		return verify(ctx, rest, std)
+	case "likelihood":
+		return likelihood(ctx, rest, std)
+	case "compare":
+		return compare(rest, std)
 	case "help":
 		return dispatch(ctx, append(rest, "--help"), std)
 	case "version", "--version":

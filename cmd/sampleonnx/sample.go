@@ -96,6 +96,8 @@ const sampleHelp = `sampleonnx draws samples from a score network in an ONNX fil
   sampleonnx inspect MODEL.onnx               inputs, operators, cost, model card
   sampleonnx bench MODEL.onnx                 time the network
   sampleonnx verify MODEL.onnx GOLDEN         compare with recorded results
+  sampleonnx likelihood MODEL.onnx DATA.npy   log p and bits per dimension of data
+  sampleonnx compare A.npy B.npy              test whether samples have one law
 
 What the network expects and how it wants to be sampled is its model card: MODEL.score.json beside it, or score.* in its metadata; flags win.
 

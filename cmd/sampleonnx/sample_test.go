@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
 )
 
 func readNPY(t *testing.T, name string) npy.Array {
@@ -196,15 +197,15 @@ func TestFlagsAlone(t *testing.T) {
 	}
 	must(t, net, "--sde", "ve", "--sigmas", "1", "--sampler", "langevin", "--eps", "0.02", "--steps", "500", "-n", "4000", "-o", out)
 	x := readNPY(t, out).Data.([]float32)
-	m := momentsOf(float64s(x), 2)
+	m := stats.MomentsOf(float64s(x), 2)
 	// The fixed point of Langevin steps of α = 0.02 has the variance 1/(1−α/2). Four tests, with a probability of 1e-6 in all to fail by chance.
-	limit := twoSided(1e-6 / 4)
+	limit := stats.TwoSided(1e-6 / 4)
 	for k := range 2 {
 		v := 1 / (1 - 0.01)
-		if z := m.mean[k] / math.Sqrt(v/4000); math.Abs(z) > limit {
+		if z := m.Mean[k] / math.Sqrt(v/4000); math.Abs(z) > limit {
 			t.Errorf("mean %d: z %.2f", k, z)
 		}
-		if z := (m.variance[k]/v - 1) / math.Sqrt(2./4000); math.Abs(z) > limit {
+		if z := (m.Variance[k]/v - 1) / math.Sqrt(2./4000); math.Abs(z) > limit {
 			t.Errorf("variance %d: z %.2f", k, z)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
 )
 
 // chance is the probability with which each of the tests below fails although all is right. Seeds are fixed, so it was spent once.
@@ -59,9 +60,9 @@ func TestGaussianExactly(t *testing.T) {
 
 	x := drawWith(t, "gaussian4", "-n", "20000")
 	var tests []float64
-	got := momentsOf(float64s(x), d)
+	got := stats.MomentsOf(float64s(x), d)
 	for i := range d {
-		tests = append(tests, (got.mean[i]-mean[i])/math.Sqrt(cov[i*d+i]/n))
+		tests = append(tests, (got.Mean[i]-mean[i])/math.Sqrt(cov[i*d+i]/n))
 		for j := range i + 1 {
 			c := 0.0
 			for k := range n {
@@ -71,7 +72,7 @@ func TestGaussianExactly(t *testing.T) {
 			tests = append(tests, (c-cov[i*d+j])/math.Sqrt((cov[i*d+i]*cov[j*d+j]+cov[i*d+j]*cov[i*d+j])/n))
 		}
 	}
-	limit := twoSided(chance / float64(len(tests)))
+	limit := stats.TwoSided(chance / float64(len(tests)))
 	for i, z := range tests {
 		if math.Abs(z) > limit {
 			t.Errorf("moment %d: z = %.2f", i, z)
@@ -167,7 +168,7 @@ func weightsTail(counts []int, weights []float64) float64 {
 		want := weights[k] * float64(n)
 		x += (float64(c) - want) * (float64(c) - want) / want
 	}
-	return chiSquareTail(x, len(counts)-1)
+	return stats.ChiSquareTail(x, len(counts)-1)
 }
 
 // Annealed Langevin dynamics finds the weights of a mixture's modes; plain Langevin dynamics, started from a unit normal at the smallest noise,
@@ -299,18 +300,18 @@ func TestTailProbabilities(t *testing.T) {
 		k    int
 		want float64
 	}{{3.841458820694124, 1, 0.05}, {124.34211340400407, 100, 0.05}, {0.3, 2, math.Exp(-0.15)}, {80, 2, math.Exp(-40)}, {0, 5, 1}} {
-		if got := chiSquareTail(c.x, c.k); math.Abs(got/c.want-1) > 1e-9 {
+		if got := stats.ChiSquareTail(c.x, c.k); math.Abs(got/c.want-1) > 1e-9 {
 			t.Errorf("chi-square tail of %v with %d: %v, want %v", c.x, c.k, got, c.want)
 		}
 	}
-	if z := twoSided(0.05); math.Abs(z-1.959963984540054) > 1e-9 {
+	if z := stats.TwoSided(0.05); math.Abs(z-1.959963984540054) > 1e-9 {
 		t.Error(z)
 	}
-	m := momentsOf([]float64{1, 10, 2, 20, 3, 30, 4, 40}, 2)
-	if m.n != 4 || m.mean[0] != 2.5 || m.mean[1] != 25 || math.Abs(m.variance[0]-5./3) > 1e-12 {
+	m := stats.MomentsOf([]float64{1, 10, 2, 20, 3, 30, 4, 40}, 2)
+	if m.N != 4 || m.Mean[0] != 2.5 || m.Mean[1] != 25 || math.Abs(m.Variance[0]-5./3) > 1e-12 {
 		t.Errorf("%+v", m)
 	}
-	if p := sameTail([]int{50, 50, 0}, []int{500, 500, 0}); p < 0.99 {
+	if p := stats.SameTail([]int{50, 50, 0}, []int{500, 500, 0}); p < 0.99 {
 		t.Error(p)
 	}
 	if f := features([]float32{0, 1, 1, 3}, []int{1, 2, 2}); f[0] != 1.25 || math.Abs(f[1]-math.Sqrt(1.1875)) > 1e-12 || f[2] != 2.5 {

@@ -14,6 +14,7 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/sampler"
 )
 
@@ -65,7 +66,7 @@ func (c *comparison) statistics(ctx context.Context) ([]figure, error) {
 		} else if t.tail {
 			figures[i] = atLeast(t.what, t.value, share)
 		} else {
-			figures[i] = atMost(t.what, math.Abs(t.value), twoSided(share))
+			figures[i] = atMost(t.what, math.Abs(t.value), stats.TwoSided(share))
 		}
 	}
 	return figures, nil
@@ -140,7 +141,7 @@ func (c *comparison) entry(ctx context.Context, name string, s goldenStats) ([]t
 
 // test compares means and variances, element by element.
 func (g goldenMoments) test(name string, x []float64, dim int) []test {
-	m := momentsOf(x, dim)
+	m := stats.MomentsOf(x, dim)
 	var tests []test
 	for k := range dim {
 		at := ""
@@ -148,8 +149,8 @@ func (g goldenMoments) test(name string, x []float64, dim int) []test {
 			at = fmt.Sprintf(" of element %d", k)
 		}
 		tests = append(tests,
-			test{what: name + "mean" + at + ": |z|", value: m.zMean(k, g.Mean[k], g.Var[k], g.N)},
-			test{what: name + "variance" + at + ": |z|", value: m.zVariance(k, g.Var[k], g.N)})
+			test{what: name + "mean" + at + ": |z|", value: m.ZMean(k, g.Mean[k], g.Var[k], g.N)},
+			test{what: name + "variance" + at + ": |z|", value: m.ZVariance(k, g.Var[k], g.N)})
 	}
 	return tests
 }
@@ -191,8 +192,8 @@ func (c *comparison) counts(name string, recorded []int, x []float32, dim int) (
 	}
 	counts, farthest := nearestImages(x, images, dim)
 	return []test{
-		{what: name + ": uniform, chi-square tail", value: uniformTail(counts), tail: true},
-		{what: name + ": as recorded, chi-square tail", value: sameTail(counts, recorded), tail: true},
+		{what: name + ": uniform, chi-square tail", value: stats.UniformTail(counts), tail: true},
+		{what: name + ": as recorded, chi-square tail", value: stats.SameTail(counts, recorded), tail: true},
 		{what: name + ": farthest from its image, RMS", value: farthest, limit: 0.05},
 	}, nil
 }

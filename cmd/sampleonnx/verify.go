@@ -18,6 +18,7 @@ import (
 const verifyHelp = `sampleonnx verify compares a model and its sampling with recorded results.
 
   sampleonnx verify MODEL.onnx TRACE.npz    replay a recorded run, draw for draw
+  sampleonnx verify MODEL.onnx BPD.npz      compute recorded likelihoods again, with the same probes
   sampleonnx verify MODEL.onnx PAIRS.npz    evaluate in_* and compare with out_*
   sampleonnx verify MODEL.onnx STATS.json   draw samples with our seeds and test their statistics
 
@@ -119,6 +120,10 @@ func (c *comparison) run(ctx context.Context) (string, []figure, error) {
 	file, err := npy.ReadZipFile(c.golden)
 	if err != nil {
 		return "", nil, err
+	}
+	if _, ok := file["bpd"]; ok {
+		f, err := c.likelihood(ctx, file)
+		return "likelihood", f, err
 	}
 	if _, ok := file["meta"]; ok {
 		f, err := c.replay(ctx, file)

@@ -59,14 +59,31 @@ func lowerConstantOfShape(c *Call) (*Kernel, error) {
 	if err := c.checkSize(out); err != nil {
 		return nil, err
 	}
-	t := New(out)
-	if value != nil {
-		for n := copy(t.mem, value.mem); 0 < n && n < len(t.mem); n *= 2 {
-			copy(t.mem[n:], t.mem[:n])
+	fillOut := func(t *Tensor) {
+		clear(t.mem)
+		if value != nil {
+			for n := copy(t.mem, value.mem); 0 < n && n < len(t.mem); n *= 2 {
+				copy(t.mem[n:], t.mem[:n])
+			}
 		}
 	}
+	if out.Bytes() > maxKnown {
+		return &Kernel{Out: []Type{out}, Bind: func(m Memory) []Task {
+			return Serial(func() { fillOut(m.Out[0]) })
+		}}, nil
+	}
+	t := New(out)
+	fillOut(t)
 	return known(t), nil
 }
+
+// maxKnown bounds the bytes of a constant that is made when its node is lowered,
+// before anybody has looked at how much memory there is.
+const maxKnown = 1 << 26
+
+// maxRange bounds the numbers that Range lists, which are made when the node is
+// lowered.
+const maxRange = 1 << 24
 
 func lowerRange(c *Call) (*Kernel, error) {
 	ok := func(d onnx.DType) bool { return isNumber(d) && d != onnx.Float16 && d != onnx.BFloat16 }
@@ -114,8 +131,8 @@ func floatRange[T float](c *Call) (*Kernel, error) {
 	switch {
 	case delta == 0 || n != n:
 		return nil, c.Invalid("counts from %v to %v by %v", start, limit, delta)
-	case n > maxElems:
-		return nil, tooLarge(int64(min(n, 1<<62)))
+	case n > maxRange:
+		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
 	}
 	list := make([]T, max(int(max(n, 0)), 0))
 	for i := range list {
@@ -135,8 +152,8 @@ func integerRange[T integer](c *Call) (*Kernel, error) {
 	case delta < 0 && limit < start:
 		n = (uint64(start)-uint64(limit)-1)/-uint64(delta) + 1
 	}
-	if n > maxElems {
-		return nil, tooLarge(int64(min(n, math.MaxInt64)))
+	if n > maxRange {
+		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, math.MaxInt64)), Max: maxRange}
 	}
 	list := make([]T, n)
 	for i := range list {

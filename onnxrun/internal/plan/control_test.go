@@ -295,3 +295,20 @@ func TestByValue(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadOutputs: outputs that the file names and nobody reads cost nothing
+// and are missed by nobody.
+func TestUnreadOutputs(t *testing.T) {
+	g := newSketch()
+	g.in(onnx.Float, "x")
+	g.node("MaxPool", "x", "y places", map[string]onnx.Attr{"kernel_shape": {Kind: onnx.AttrInts, Ints: []int64{2}}})
+	g.node("Neg", "y", "z", nil)
+	g.Outputs = g.list("z")
+	out, err := g.run(t, nil, ops.Of([]int{1, 1, 3}, []float32{1, 3, 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ops.Data[float32](out[0]); !slices.Equal(got, []float32{-3, -3}) {
+		t.Error(got)
+	}
+}

@@ -187,12 +187,27 @@ func (g *graph) sweep() {
 		g.nodes[kept] = n
 	}
 	g.nodes = g.nodes[kept:]
-	// A kernel may skip an output that has no reader.
 	for _, n := range g.nodes {
-		for j, v := range n.out {
-			if j > 0 && v != nil && !needed[v] {
-				n.out[j] = nil
-			}
+		g.dropUnread(n, needed)
+	}
+}
+
+// dropUnread leaves out the further outputs of a node that nobody reads, and
+// finds the kernel that need not make them.
+func (g *graph) dropUnread(n *node, needed map[*value]bool) {
+	less := *n
+	for j, v := range n.out {
+		if j == 0 || v == nil || needed[v] {
+			continue
 		}
+		if less.src == n.src {
+			src := *n.src
+			src.Outputs = slices.Clone(src.Outputs)
+			less.src, less.out = &src, slices.Clone(n.out)
+		}
+		less.src.Outputs[j], less.out[j] = -1, nil
+	}
+	if less.src != n.src && g.lower(&less) == nil {
+		*n = less
 	}
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
+)
+
+const compareHelp = `sampleonnx compare tests whether two files of samples come from one law.
+
+  sampleonnx compare A.npy B.npy [flags]
+
+Elements (or, of more than 16, projections onto random directions, and the means and variances of samples) are compared by mean, variance and
+Kolmogorov-Smirnov; the laws as a whole by energy distance, unbiased MMD² and sliced Wasserstein distance, with probabilities from permutations.
+Probabilities are corrected for the number of tests. The exit code is 1 if the smallest is below --alpha.
+
+Flags:
+%s`
+
+// comparedSamples is the result of the verb.
+type comparedSamples struct {
+	A        string         `json:"a"`
+	B        string         `json:"b"`
+	SamplesA int            `json:"samples_a"`
+	SamplesB int            `json:"samples_b"`
+	OK       bool           `json:"ok"`
+	P        float64        `json:"p"`
+	Alpha    float64        `json:"alpha"`
+	Tests    []stats.Result `json:"tests"`
+}
+
+func compare(args []string, std streams) error {
+	f := flagSet("compare")
+	alpha := f.Float64("alpha", 1e-3, "probability `P` of failing by chance, of all tests together")
+	points := f.Int("points", 500, "at most `N` samples of each file in the distances, whose time is quadratic")
+	lines := f.Int("directions", 128, "`K` random directions")
+	seed := f.Uint64P("seed", "s", 0, "`SEED` of directions and permutations")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if err := parse(f, args, "a file of samples", "another"); err != nil {
+		return help(std.out, fmt.Sprintf(compareHelp, f.FlagUsagesWrapped(110)), err)
+	}
+	if !(*alpha >= 1e-6 && *alpha < 1) || *points < 50 || *points > 20000 || *lines < 1 || *lines > 10000 {
+		return usagef("--alpha must be from 1e-6 to 1, --points from 50 to 20000, --directions from 1 to 10000")
+	}
+	a, shape, err := readSamples(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	b, other, err := readSamples(f.Arg(1))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(shape, other) {
+		return usagef("samples of %s have shape %v, those of %s %v", f.Arg(0), shape, f.Arg(1), other)
+	}
+	dim := elements(shape)
+	o := stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed}
+	if dim > 1 && len(shape) > 1 {
+		o.Names = []string{"mean of a sample", "variance of a sample"}
+		o.Coordinates = func(x []float64) []float64 {
+			m := stats.MomentsOf(x, 1)
+			return []float64{m.Mean[0], m.Variance[0]}
+		}
+	}
+	r := comparedSamples{A: filepath.Base(f.Arg(0)), B: filepath.Base(f.Arg(1)), SamplesA: len(a) / dim, SamplesB: len(b) / dim, Alpha: *alpha}
+	r.Tests, r.P = stats.Compare(a, b, dim, o)
+	r.OK = r.P >= *alpha
+	if *asJSON {
+		err = json.NewEncoder(std.out).Encode(r)
+	} else {
+		err = r.text(std.out)
+	}
+	if err == nil && !r.OK {
+		err = fmt.Errorf("%s and %s are not samples of one law (p = %.2g)", r.A, r.B, r.P)
+	}
+	return err
+}
+
+// readSamples reads an .npy file of samples, or the x of an .npz.
+func readSamples(name string) (x []float64, shape []int, err error) {
+	var a npy.Array
+	if strings.EqualFold(filepath.Ext(name), ".npz") {
+		file, err := npy.ReadZipFile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		var ok bool
+		if a, ok = file["x"]; !ok {
+			return nil, nil, usagef("%s has no x", name)
+		}
+	} else if a, err = npy.ReadFile(name); err != nil {
+		return nil, nil, err
+	}
+	if len(a.Shape) < 1 || a.Shape[0] < 50 || elements(a.Shape[1:]) < 1 {
+		return nil, nil, usagef("%s has shape %v, want 50 samples or more", name, a.Shape)
+	}
+	if x, err = a.Float64s(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for i, v := range x {
+		if v-v != 0 {
+			return nil, nil, fmt.Errorf("%s: value %d is not finite", name, i)
+		}
+	}
+	return x, a.Shape[1:], nil
+}
+
+func (r comparedSamples) text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d samples, %s: %d samples\n  %-38s %-24s %-24s %10s %10s\n", r.A, r.SamplesA, r.B, r.SamplesB, "", "A", "B", "statistic", "p adjusted")
+	for _, t := range r.Tests {
+		var va, vb string
+		if t.A != nil {
+			va, vb = fmt.Sprintf("%.5g ± %.2g", t.A.Value, t.A.Error), fmt.Sprintf("%.5g ± %.2g", t.B.Value, t.B.Error)
+		}
+		mark := ""
+		if t.Adjusted < r.Alpha {
+			mark = "  DIFFERS"
+		}
+		fmt.Fprintf(&b, "  %-38s %-24s %-24s %10.4g %10.3g%s\n", t.What, va, vb, t.Statistic, t.Adjusted, mark)
+	}
+	fmt.Fprintf(&b, "  all together: p = %.3g, alpha %.3g\n", r.P, r.Alpha)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

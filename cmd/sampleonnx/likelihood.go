@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/onnxrun"
+	"sampleonnx/sampler"
+)
+
+const likelihoodHelp = `sampleonnx likelihood computes log p of data under a model, by the probability-flow ODE.
+
+  sampleonnx likelihood MODEL.onnx DATA.npy [flags]
+
+Bits per dimension are those of 8-bit data, dequantised uniformly and scaled to the card's range: -log2 p / d + log2(256/(hi-lo)). Without a range
+the last term is left out.
+
+Flags:
+%s`
+
+// likelihoodRun is what the verb is asked.
+type likelihoodRun struct {
+	trace, probe, output string
+	rtol, atol           float64
+	coupled              bool
+	batch                int
+	seed                 uint64
+	given                []float32 // probes
+}
+
+// likelihoods is its result.
+type likelihoods struct {
+	Model string    `json:"model"`
+	Data  string    `json:"data"`
+	Trace string    `json:"trace"`
+	Calls int       `json:"network_calls"`
+	LogP  []float64 `json:"log_p"` // nats
+	Bits  []float64 `json:"bits_per_dim"`
+	Mean  float64   `json:"mean_bits_per_dim"`
+	Error float64   `json:"standard_error"`
+	z     []float32
+	shape []int
+}
+
+func likelihood(ctx context.Context, args []string, std streams) error {
+	var l likelihoodRun
+	f := flagSet("likelihood")
+	f.StringVarP(&l.output, "output", "o", "", "`FILE.npz` for log_p, bits_per_dim and z, where the data came to")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	f.StringVar(&l.trace, "trace", "", "`HOW`: hutchinson (one probe), exact (a derivative a dimension; the default up to 16), central (a probe by central differences)")
+	f.StringVar(&l.probe, "probe", "rademacher", "probes are `NAME` rademacher or gaussian")
+	f.Float64Var(&l.rtol, "rtol", 1e-5, "relative tolerance `X` of the solver")
+	f.Float64Var(&l.atol, "atol", 1e-5, "absolute tolerance `X` of the solver")
+	f.BoolVar(&l.coupled, "coupled", false, "one step and one error norm for all data of a batch, as published")
+	f.IntVarP(&l.batch, "batch", "b", 64, "data the network sees at once: `B`")
+	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes")
+	set := f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
+	var config onnxrun.Config
+	configFlags(f, &config)
+	if err := parse(f, args, "a model", "data"); err != nil {
+		return help(std.out, fmt.Sprintf(likelihoodHelp, f.FlagUsagesWrapped(110)), err)
+	}
+	if !(l.rtol > 0 && l.atol > 0) || l.batch < 1 {
+		return usagef("--rtol, --atol and --batch must be more than 0")
+	}
+	if err := oneOf("probe", l.probe, "rademacher", "gaussian"); err != nil {
+		return err
+	}
+	if err := oneOf("trace", l.trace, "", "hutchinson", "exact", "central"); err != nil {
+		return err
+	}
+	if l.output != "" && !strings.EqualFold(filepath.Ext(l.output), ".npz") {
+		return usagef("--output %s: the suffix must be .npz", l.output)
+	}
+	settings, err := parseSettings(*set)
+	if err != nil {
+		return err
+	}
+	m, err := openModel(f.Arg(0), config)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	a, err := npy.ReadFile(f.Arg(1))
+	if err != nil {
+		return err
+	}
+	r, err := l.run(ctx, m, f.Arg(0), f.Arg(1), a, settings)
+	if err != nil {
+		return err
+	}
+	r.Model, r.Data = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
+	if l.output != "" {
+		n := []int{len(r.LogP)}
+		members := []npy.Named{{Name: "log_p", Array: npy.Array{Shape: n, Data: r.LogP}}, {Name: "bits_per_dim", Array: npy.Array{Shape: n, Data: r.Bits}},
+			{Name: "z", Array: npy.Array{Shape: append(n, r.shape...), Data: r.z}}}
+		if err := writeWhole(l.output, std.out, func(w io.Writer) error { return npy.WriteZip(w, members) }); err != nil {
+			return err
+		}
+	}
+	if *asJSON {
+		return json.NewEncoder(std.out).Encode(r)
+	}
+	mean := 0.0
+	for _, p := range r.LogP {
+		mean += p / float64(len(r.LogP))
+	}
+	_, err = fmt.Fprintf(std.out, "%s, %d data of %s: log p %.5g nats, %.4f ± %.4f bits/dim (%s trace, %d network calls)\n",
+		r.Model, len(r.LogP), r.Data, mean, r.Mean, r.Error, r.Trace, r.Calls)
+	return err
+}
+
+// run computes the likelihoods of data.
+func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name string, data npy.Array, settings []setting) (*likelihoods, error) {
+	settings = append(settings, setting{"sampler.name", "ode", "likelihood"})
+	c, err := resolveCard(m, path, asked{settings: settings})
+	if err != nil {
+		return nil, err
+	}
+	recipe, err := newRecipe(c, false)
+	if err != nil {
+		return nil, err
+	}
+	dim := elements(c.Shape)
+	if len(data.Shape) < 1 || data.Shape[0] < 1 || elements(data.Shape[1:]) != dim {
+		return nil, usagef("%s has shape %v, samples have %v", name, data.Shape, c.Shape)
+	}
+	x, err := data.Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	score, err := recipe.score(m, c)
+	if err != nil {
+		return nil, err
+	}
+	if l.trace == "" {
+		if l.trace = "hutchinson"; dim <= 16 {
+			l.trace = "exact"
+		}
+	}
+	var pull sampler.Pullback
+	if l.trace == "central" {
+		pull = sampler.CentralDifference(score, recipe.path, 0.02)
+	} else if pull, err = recipe.pullback(m, c); err != nil {
+		return nil, err
+	}
+	n := data.Shape[0]
+	r := &likelihoods{Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
+	for first := 0; first < n; first += l.batch {
+		k := min(l.batch, n-first)
+		b := &sampler.Batch{X: r.z[first*dim : (first+k)*dim], Dim: dim, First: uint64(first), Noise: sampler.Philox(l.seed)}
+		algorithm := sampler.Likelihood{SDE: process(c), Eps: c.TEps, RTol: l.rtol, ATol: l.atol, Coupled: l.coupled, Exact: l.trace == "exact", Gaussian: l.probe == "gaussian"}
+		if l.given != nil {
+			algorithm.Probe = l.given[first*dim : (first+k)*dim]
+		}
+		p, err := algorithm.LogP(ctx, b, score, pull)
+		if err != nil {
+			return nil, err
+		}
+		r.LogP = append(r.LogP, p...)
+		r.Calls += b.Calls
+	}
+	offset := 0.0
+	if len(c.Range) == 2 {
+		offset = math.Log2(256 / (c.Range[1] - c.Range[0]))
+	}
+	for _, p := range r.LogP {
+		r.Bits = append(r.Bits, -p/(float64(dim)*math.Ln2)+offset)
+	}
+	moments := stats.MomentsOf(r.Bits, 1)
+	if r.Mean = moments.Mean[0]; n > 1 {
+		r.Error = math.Sqrt(moments.Variance[0] / float64(n))
+	}
+	return r, nil
+}
+
+// pullback is the derivative of the score.
+func (r *recipe) pullback(m *onnxrun.Model, c *card.Card) (sampler.Pullback, error) {
+	raw, err := m.PullbackOf(onnxrun.FieldSpec{X: c.X, Time: c.Time, Out: c.Out, Shape: c.Shape})
+	if err != nil {
+		return nil, modelError{err}
+	}
+	net := sampler.Pullback(func(dst, v, x []float32, t []float64) error {
+		field := sampler.Field(func(dst, x []float32, t []float64) error { return raw(nil, dst, v, x, t) })
+		if r.label != nil {
+			field = sampler.Relabel(field, r.label)
+		}
+		return field(dst, x, t)
+	})
+	switch c.Output {
+	case "score_sigma":
+		return sampler.PullNormalised(net, r.path), nil
+	case "eps":
+		return sampler.PullNoise(net, r.path), nil
+	case "x0", "D":
+		return sampler.PullDenoiser(net, r.path), nil
+	case "v":
+		return sampler.PullVelocity(net, r.path), nil
+	}
+	return net, nil
+}
+
+// likelihood compares bits per dimension and the ODE's ends with those recorded, of the same probes.
+func (c *comparison) likelihood(ctx context.Context, file map[string]npy.Array) ([]figure, error) {
+	text, err := file["meta"].Text()
+	if err != nil {
+		return nil, fmt.Errorf("%s:meta: %w", c.golden, err)
+	}
+	var meta goldenMeta
+	if err := json.Unmarshal([]byte(text), &meta); err != nil {
+		return nil, &npy.FormatError{File: c.golden + ":meta", Reason: err.Error()}
+	}
+	if meta.Model != "" && meta.Model != filepath.Base(c.path) {
+		return nil, usagef("%s was recorded with %s, not with %s", c.golden, meta.Model, filepath.Base(c.path))
+	}
+	bits, err := file["bpd"].Float64s()
+	if err != nil {
+		return nil, fmt.Errorf("%s:bpd: %w", c.golden, err)
+	}
+	probes, err := file["epsilon"].Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("%s:epsilon: %w", c.golden, err)
+	}
+	data := file["data"]
+	l := likelihoodRun{trace: "hutchinson", rtol: meta.RTol, atol: meta.ATol, coupled: true, batch: max(len(bits), 1), given: probes}
+	var settings []setting
+	if meta.TEps > 0 {
+		settings = append(settings, setting{"t_eps", fmt.Sprint(meta.TEps), c.golden})
+	}
+	if len(bits) == 0 || len(data.Shape) < 1 || data.Shape[0] != len(bits) || len(probes) != elements(data.Shape) || !(meta.RTol > 0 && meta.ATol > 0) {
+		return nil, &npy.FormatError{File: c.golden, Reason: "data, epsilon, bpd and the tolerances do not fit each other"}
+	}
+	r, err := l.run(ctx, c.model, c.path, c.golden, data, settings)
+	if err != nil {
+		return nil, err
+	}
+	var figures []figure
+	for i, want := range bits {
+		what := fmt.Sprintf("datum %d: %.4f bits/dim, recorded %.4f: difference", i, r.Bits[i], want)
+		figures = append(figures, atMost(what, math.Abs(r.Bits[i]-want), c.tolerance(1e-2)))
+	}
+	return figures, nil
+}
