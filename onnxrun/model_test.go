@@ -220,3 +220,36 @@ func TestOpenErrors(t *testing.T) {
 		t.Errorf("error %v, want os.ErrNotExist", err)
 	}
 }
+
+// Image sizes that the model leaves open are followed through its shape
+// arithmetic, a plan for each.
+func TestAnyImageSize(t *testing.T) {
+	m := open(t, "anysize.onnx", 2)
+	for _, size := range [][3]int{{1, 3, 5}, {2, 8, 8}, {1, 1, 17}, {3, 20, 2}} {
+		n, h, w := size[0], size[1], size[2]
+		x := make([]float32, n*h*w)
+		for i := range x {
+			x[i] = float32(i%7) - 2
+		}
+		out, err := m.Run(context.Background(), onnxrun.Tensor{Shape: []int{n, 1, h, w}, Data: x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := out[0].Data.([]float32)
+		if s := out[0].Shape; len(s) != 2 || s[0] != n || s[1] != 4*h*w {
+			t.Fatalf("%v: output of shape %v", size, s)
+		}
+		for i, got := range y {
+			k, r, c := i/(4*h*w), i/(2*w)%(2*h), i%(2*w)
+			want := float32(0)
+			for a := max(0, r-1); a <= min(2*h-1, r+1); a++ {
+				for b := max(0, c-1); b <= min(2*w-1, c+1); b++ {
+					want += x[(k*h+a/2)*w+b/2]
+				}
+			}
+			if got != want {
+				t.Fatalf("%v: element %d is %v, want %v", size, i, got, want)
+			}
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		return nil, err
 	}
 	// A system is a sample and its ℓ; coupled, all samples and then all ℓ,
-	// as published. at gives the places.
+	// as published.
 	size, systems := dim+1, n
 	if l.Coupled {
 		size, systems = n*(dim+1), 1
@@ -122,7 +122,8 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 			}
 			dl := float64(cx*vv) + float64(cs*trace[i])
 			if dl-dl != 0 {
-				return &NonFiniteError{Sample: b.First + uint64(id[i/each]*each+within), Step: 0, Sigma: ts[i]}
+				_, sigma := l.SDE.Marginal(ts[i])
+				return &NonFiniteError{Sample: b.First + uint64(id[i/each]*each+within), Sigma: sigma}
 			}
 			dst[base+each*dim+within] = dl
 		}

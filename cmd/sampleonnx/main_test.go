@@ -65,7 +65,7 @@ func copyFile(t *testing.T, from, to string) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"help"}, {"run", "--help"}, {"inspect", "-h"}, {"bench", "--help"}, {"help", "verify"}} {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"run", "--help"}, {"inspect", "-h"}, {"bench", "--help"}, {"help", "verify"}, {"likelihood", "--help"}} {
 		code, out, err := command(t, args...)
 		if code != exitDone || !strings.Contains(out, "MODEL") || err != "" {
 			t.Errorf("%v: exit %d, %q", args, code, err)
