@@ -20,8 +20,8 @@ const likelihoodHelp = `sampleonnx likelihood computes log p of data under a mod
 
   sampleonnx likelihood MODEL.onnx DATA.npy [flags]
 
-Bits per dimension are those of 8-bit data, dequantised uniformly and scaled to the card's range: -log2 p / d + log2(256/(hi-lo)). Without a range
-the last term is left out.
+Bits per dimension are those of 8-bit data, dequantised uniformly and scaled to the card's range: -log2 p / d + log2(256/(hi-lo)).
+Without a range the last term is left out.
 
 Flags:
 %s`

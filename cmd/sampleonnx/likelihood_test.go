@@ -71,12 +71,12 @@ func TestLikelihood(t *testing.T) {
 	}
 }
 
-// The derivative is the network's: on exact scores and trained networks, the exact trace and central differences agree.
+// The derivative is the network's: on exact scores and trained networks, one probe's trace by Pullback and by central differences agree.
 func TestLikelihoodTraces(t *testing.T) {
 	for _, name := range []string{"gaussian4", "mixture2", "swissroll"} {
 		data := filepath.Join(golden, name+"_ald_samples.npy")
 		var bits []float64
-		for _, how := range []string{"exact", "central"} {
+		for _, how := range []string{"hutchinson", "central"} {
 			a := readNPY(t, data)
 			small := filepath.Join(t.TempDir(), "d.npy")
 			f, err := os.Create(small)
@@ -98,7 +98,7 @@ func TestLikelihoodTraces(t *testing.T) {
 			bits = append(bits, r.Mean)
 		}
 		t.Logf("%s: %v", name, bits)
-		if math.Abs(bits[0]-bits[1]) > 0.01 {
+		if math.Abs(bits[0]-bits[1]) > 1e-3 {
 			t.Errorf("%s: %.4f bits/dim by derivatives, %.4f by differences", name, bits[0], bits[1])
 		}
 	}
