@@ -64,6 +64,9 @@
 // begin, and UniPC ends, in lower order, and one step in order 1 is an error of
 // the step's square. "path" is one Brownian path whatever the ladder.
 //
+// Likelihood runs the probability-flow ODE the other way, from data to noise,
+// and integrates the divergence on the way: the exact log p of a datum.
+//
 // # Design
 //
 // On what does a sample depend? On the model, the settings, the seed and its
