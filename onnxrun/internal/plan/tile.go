@@ -26,11 +26,14 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan
 	if !ok {
 		return nil
 	}
-	// Multiples of the microkernel's height; the largest that fits the cache.
-	for _, n := range []int{448, 224, 112, 56} {
-		if rows < 2*n {
+	for _, most := range []int{448, 224, 112, 56} {
+		if rows < 2*most {
 			continue
 		}
+		// Tiles of equal height, as many for each thread, and the height a
+		// multiple of the microkernel's.
+		tiles := roundUp((rows+most-1)/most, p.Threads())
+		n := roundUp((rows+tiles-1)/tiles, 14)
 		types := slices.Clone(inputs)
 		for i := range types {
 			types[i].Shape = slices.Clone(types[i].Shape)
@@ -66,6 +69,8 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan
 	}
 	return nil
 }
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // rowwise reports whether row i of every output depends on row i of the inputs
 // alone, and the number of rows. It says no when in doubt.
