@@ -16,6 +16,7 @@ var fusions = []struct {
 	try  func(*matcher, *node) *node
 }{
 	{"FIR", fuseFIR},
+	{"FIR, depthwise", fuseSharedFilter},
 	{"SiLU", fuseSiLU},
 	{"GroupNorm", fuseGroupNorm},
 	{"GroupNorm+SiLU", fuseGroupNormSiLU},

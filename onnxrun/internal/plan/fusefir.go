@@ -73,6 +73,69 @@ func fuseFIR(m *matcher, last *node) *node {
 	}, x, &value{Type: t, name: conv.in[1].name, konst: conv.in[1].konst.As(t)})
 }
 
+// fuseSharedFilter finds the other form of upfirdn2d: a depthwise convolution
+// by one filter for all channels, perhaps after a transposed one that puts up-1
+// zeros after each row and column.
+func fuseSharedFilter(m *matcher, n *node) *node {
+	if n.src.Domain != "" || n.src.Op != "Conv" || len(n.in) > 2 && n.in[2] != nil {
+		return nil
+	}
+	x, w := n.in[0], n.in[1]
+	channels, down, ok := depthwise(n)
+	if !ok || !uniform(w, channels) {
+		return nil
+	}
+	up := 1
+	if t := m.from(x, "", "ConvTranspose", 1); t != nil && len(t.in) == 2 {
+		_, stride, ok := depthwise(t)
+		spread := slices.Equal(t.in[1].Shape, []int{channels, 1, 1, 1}) && all(t.in[1], 1) &&
+			slices.Equal(intsAttr(t, "output_padding"), []int{stride - 1, stride - 1}) && t.src.Attrs["output_shape"].Ints == nil
+		if ok && spread && !slices.ContainsFunc(intsAttr(t, "pads"), func(p int) bool { return p != 0 }) {
+			x, up = t.in[0], stride
+		}
+	}
+	pads := n.src.Attrs["pads"].Ints
+	if pads == nil {
+		pads = make([]int64, 4)
+	}
+	t := ops.Type{DType: w.DType, Shape: w.Shape[2:]}
+	size := t.Bytes()
+	return fusedNode(n, "FIR", map[string]onnx.Attr{
+		"up": intAttr(up), "down": intAttr(down), "pads": {Kind: onnx.AttrInts, Ints: pads},
+	}, x, &value{Type: t, name: w.name, konst: ops.View(t, w.konst.Mem()[:size:size])})
+}
+
+// depthwise is the number of channels and the stride of a convolution, either
+// way, of two axes that takes each channel for itself, with constant weights and
+// explicit pads.
+func depthwise(n *node) (channels, stride int, ok bool) {
+	x, w := n.in[0], n.in[1]
+	if len(x.Shape) != 4 || !ops.IsFloat32(x.DType) || w.konst == nil {
+		return 0, 0, false
+	}
+	channels, stride = x.Shape[1], 1
+	strides := intsAttr(n, "strides")
+	if len(strides) == 2 {
+		stride = strides[0]
+	}
+	a, named := n.src.Attrs["auto_pad"]
+	return channels, stride, channels > 1 && n.src.Attrs["group"].Int == int64(channels) && w.Shape[0] == channels && w.Shape[1] == 1 &&
+		(strides == nil || strides[1] == stride) && (!named || a.String == "NOTSET") &&
+		!slices.ContainsFunc(intsAttr(n, "dilations"), func(d int) bool { return d != 1 })
+}
+
+// uniform reports whether constant weights are the same for each channel.
+func uniform(w *value, channels int) bool {
+	data := ops.Data[float32](w.konst)
+	size := len(data) / channels
+	for i, v := range data {
+		if v != data[i%size] {
+			return false
+		}
+	}
+	return true
+}
+
 // past walks up over nodes of one operator whose output has one reader.
 func (m *matcher) past(v *value, op string) *value {
 	for n := m.from(v, "", op, 1); n != nil; n = m.from(v, "", op, 1) {
