@@ -13,6 +13,10 @@
 //	express      the result as a gorgonia expression graph, one op a kernel
 //	memory       one arena: lifetimes, views, in-place results, offsets
 //
+// When each row of the outputs depends on the same row of the inputs alone, a
+// large batch is not one plan but one for a tile of rows that stays in the cache,
+// run as often as needed (tile.go).
+//
 // [Program.Pullback] makes the plan of a model and its derivative: after
 // specialise, pullback adds the nodes of a reverse pass to the graph.
 //
