@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -50,7 +51,7 @@ func (m *Model) FieldOf(spec FieldSpec) (func(dst, x []float32, t []float64) err
 
 // field finds the inputs and the output that a spec names.
 func (m *Model) field(spec FieldSpec) (*field, error) {
-	f := &field{m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1}
+	f := &field{plans: map[int]*plan.Plan{}, m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1}
 	if spec.OutShape == nil {
 		f.outShape = f.shape
 	}
@@ -119,8 +120,39 @@ type field struct {
 	fixed        int // the only batch size of the model; 0: any
 
 	compile func(inputs []ops.Type) (*plan.Plan, error)
-	result  int      // which output of the compiled plan is out; the gradient is the next
-	plans   sync.Map // batch size → *plan.Plan
+	result  int // which output of the compiled plan is out; the gradient is the next
+
+	mu    sync.RWMutex
+	plans map[int]*plan.Plan // by batch size
+}
+
+// oddSizes is how many batch sizes that are no power of two get a plan.
+const oddSizes = 4
+
+// take is how many of n samples the next call of the network gets. Adaptive
+// solvers ask for ever smaller batches as samples finish, and a plan for every
+// size would hold memory for every size: after the first few, only powers of two
+// get one. The result does not depend on it.
+func (f *field) take(n int) int {
+	power := 1 << (bits.Len(uint(n)) - 1)
+	if f.fixed > 0 || n == power {
+		return n
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	odd := 0
+	for size := range f.plans {
+		if size == n {
+			return n
+		}
+		if size&(size-1) != 0 {
+			odd++
+		}
+	}
+	if odd < oddSizes {
+		return n
+	}
+	return power
 }
 
 func (f *field) eval(dst, x []float32, t []float64) error {
@@ -144,6 +176,7 @@ func (f *field) calls(t []float64, call func(i, j int) error) error {
 		if f.fixed > 0 {
 			j = min(j, i+f.fixed)
 		}
+		j = i + f.take(j-i)
 		if err := call(i, j); err != nil {
 			return err
 		}
@@ -218,8 +251,11 @@ func (f *field) plan(n int) (*plan.Plan, error) {
 	if f.fixed > 0 {
 		n = f.fixed
 	}
-	if pl, ok := f.plans.Load(n); ok {
-		return pl.(*plan.Plan), nil
+	f.mu.RLock()
+	known := f.plans[n]
+	f.mu.RUnlock()
+	if known != nil {
+		return known, nil
 	}
 	types := make([]ops.Type, len(f.m.program.Inputs))
 	for i, in := range f.m.program.Inputs {
@@ -248,6 +284,8 @@ func (f *field) plan(n int) (*plan.Plan, error) {
 	if !slices.Equal(got.Shape, want) || !ops.IsFloat32(got.DType) {
 		return nil, fieldError("output %q is %v, want float32%v", f.m.program.Outputs[f.out].Name, got, want)
 	}
-	f.plans.Store(n, pl)
+	f.mu.Lock()
+	f.plans[n] = pl
+	f.mu.Unlock()
 	return pl, nil
 }

@@ -264,8 +264,8 @@ func names(list []Info) string {
 // plan is the plan for inputs of these types, compiled at most once.
 func (m *Model) plan(types []ops.Type) (*plan.Plan, error) { return m.planFor(types, nil) }
 
-// maxPlans bounds the plans kept of a model whose plans depend on values, of
-// which there can be any number.
+// maxPlans bounds the plans kept of a model: there can be one for every shape
+// and, where shapes are decided by values, for every value.
 const maxPlans = 64
 
 // planFor is plan for given inputs: the values of those that decide shapes count
@@ -290,18 +290,25 @@ func (m *Model) planFor(types []ops.Type, bound []Tensor) (*plan.Plan, error) {
 		fill(values[i], bound[i].Data)
 		key = append(binary.AppendUvarint(key, uint64(i)), values[i].Mem()...)
 	}
+	e := m.entry(string(key))
+	e.once.Do(func() { e.plan, e.err = m.program.Compile(types, values) })
+	return e.plan, e.err
+}
+
+// entry is the place of a plan in the cache, which forgets all it has when it
+// would grow past maxPlans.
+func (m *Model) entry(key string) *entry {
 	m.mu.Lock()
-	e := m.plans[string(key)]
+	defer m.mu.Unlock()
+	e := m.plans[key]
 	if e == nil {
-		if values != nil && len(m.plans) >= maxPlans {
+		if len(m.plans) >= maxPlans {
 			clear(m.plans)
 		}
 		e = &entry{}
-		m.plans[string(key)] = e
+		m.plans[key] = e
 	}
-	m.mu.Unlock()
-	e.once.Do(func() { e.plan, e.err = m.program.Compile(types, values) })
-	return e.plan, e.err
+	return e
 }
 
 // FileInfo is what a model's file says of itself.

@@ -52,13 +52,7 @@ func (f *field) pullback(out, dst, v, x []float32, t []float64) error {
 // most once.
 func (m *Model) pullback(types []ops.Type, x, out int) (*plan.Plan, error) {
 	key := fmt.Sprint("pullback ", x, out, types)
-	m.mu.Lock()
-	e := m.plans[key]
-	if e == nil {
-		e = &entry{}
-		m.plans[key] = e
-	}
-	m.mu.Unlock()
+	e := m.entry(key)
 	e.once.Do(func() { e.plan, e.err = m.program.Pullback(types, nil, x, out) })
 	return e.plan, e.err
 }
