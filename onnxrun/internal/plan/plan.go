@@ -35,17 +35,23 @@ type Plan struct {
 // values holds, by input, those that are known and stay the same in every run of
 // the plan; nil: none.
 func (p *Program) Compile(inputs []ops.Type, values []*ops.Tensor) (*Plan, error) {
-	g, err := p.specialise(inputs, values)
+	g, err := p.joined(inputs, values)
 	if err != nil {
-		return nil, err
-	}
-	if err := g.fuse(); err != nil {
 		return nil, err
 	}
 	if pl := p.tiled(g, inputs, values); pl != nil {
 		return pl, nil
 	}
 	return p.finish(g, inputs)
+}
+
+// joined is the model at fixed input shapes, patterns of nodes joined.
+func (p *Program) joined(inputs []ops.Type, values []*ops.Tensor) (*graph, error) {
+	g, err := p.specialise(inputs, values)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.fuse()
 }
 
 // finish lays out and places a graph.

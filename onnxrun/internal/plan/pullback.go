@@ -26,10 +26,7 @@ func (p *Program) Pullback(inputs []ops.Type, values []*ops.Tensor, x, out int) 
 	if err := g.fuse(); err != nil {
 		return nil, err
 	}
-	if err := g.layOut(); err != nil {
-		return nil, err
-	}
-	return p.place(g, append(slices.Clone(inputs), g.in[len(inputs)].Type))
+	return p.finish(g, append(slices.Clone(inputs), g.in[len(inputs)].Type))
 }
 
 // pullback makes the graph one of (inputs, v) ↦ (out, vᵀ ∂out/∂x), by

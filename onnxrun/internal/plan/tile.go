@@ -39,11 +39,8 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan
 			types[i].Shape = slices.Clone(types[i].Shape)
 			types[i].Shape[0] = n
 		}
-		small, err := p.specialise(types, values)
+		small, err := p.joined(types, values)
 		if err != nil { // the batch size is written into the graph
-			return nil
-		}
-		if small.fuse() != nil {
 			return nil
 		}
 		tile, err := p.finish(small, types)

@@ -22,10 +22,7 @@ func TestTilesKeepTheBytes(t *testing.T) {
 			if pl.tile == nil {
 				t.Fatalf("%s is not tiled", name)
 			}
-			g, err := p.specialise(types, nil)
-			if err == nil {
-				err = g.fuse()
-			}
+			g, err := p.joined(types, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
