@@ -27,7 +27,7 @@ import (
 // sample's own, that is there before anybody looks at it: a rejected step is tried
 // again over a part of the same path, whose law given the whole is the
 // Brownian bridge's. For that, time is rounded to T/2¹⁷, and Noise must be a
-// function of the draw, as [Philox] is and [Torch] and [Replay] are not.
+// function of the draw, as [Philox] is and [Torch], [Jax] and [Replay] are not.
 //
 // Two evaluations a try. Strong order ½: the tolerances are of the law, not of
 // a path; .01 to .05 is what the authors use.
@@ -56,7 +56,7 @@ func (a AdaptiveSDE) Sample(ctx context.Context, b *Batch, score Field) error {
 		return fmt.Errorf("sampler: AdaptiveSDE needs tolerances of at least 0 and Eps in (0, %g), has %g, %g and %g", end, a.RTol, a.ATol, eps)
 	}
 	switch b.noise().(type) {
-	case *Torch, Replay:
+	case *Torch, Jax, Replay:
 		return fmt.Errorf("sampler: AdaptiveSDE needs noise that is a function of the draw, not %T", b.Noise)
 	}
 	if err := b.ready(score); err != nil {
@@ -204,7 +204,10 @@ func (a AdaptiveSDE) eval(b *Batch, score Field, tries int) error {
 	b.Calls++
 	b.Evals += n
 	s := b.score[:n*b.Dim]
-	if err := score(s, b.z[:n*b.Dim], b.t[:n]); err != nil {
+	b.asked = b.adaptive.id
+	err := score(s, b.z[:n*b.Dim], b.t[:n])
+	b.asked = nil
+	if err != nil {
 		return fmt.Errorf("sampler: score at t=%.6g: %w", b.t[0], err)
 	}
 	if bad := nonFinite(s); bad >= 0 {

@@ -85,6 +85,11 @@ type Annealed struct {
 	Steps   int       // a level
 	Eps     float64
 	Denoise bool
+
+	// Before, if set, is called before every step with its noise level, and may
+	// change the state: Impose(b, 1, sigma, 1) of a [Measurement] is NCSNv2's
+	// inpainting, whose known values have fresh noise at every step.
+	Before func(b *Batch, sigma float64) error
 }
 
 func (a Annealed) Sample(ctx context.Context, b *Batch, score Field) error {
@@ -112,6 +117,11 @@ func (a Annealed) Sample(ctx context.Context, b *Batch, score Field) error {
 		for range a.Steps {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if a.Before != nil {
+				if err := a.Before(b, sigma); err != nil {
+					return err
+				}
 			}
 			if err := b.langevin(score, sigma, alpha, 1); err != nil {
 				return err

@@ -37,6 +37,7 @@ type Batch struct {
 	// Draws counts the arrays of noise taken since the run was started.
 	Draws int
 
+	asked    []int // the places in the batch of the samples in a field's arguments; nil: all, in order
 	score, z []float32
 	past     [pasts][]float32 // what a step has evaluated before, newest first
 	t        []float64
@@ -45,8 +46,10 @@ type Batch struct {
 	ode      dopri
 	path     brownian
 	adaptive adaptive
+	pair     dpmPair
 	drawn    [256]uint32
 	wide     *wide
+	bench    bench
 }
 
 // Progress tells how far a run has come.
@@ -123,6 +126,7 @@ func (b *Batch) prepare() error {
 		return fmt.Errorf("sampler: a batch of %d values is no samples of %d", b.len(), b.Dim)
 	}
 	n := b.len()
+	b.asked = nil
 	b.Mean = grow(b.Mean, n)
 	b.score = grow(b.score, n)
 	b.z = grow(b.z, n)
@@ -143,6 +147,21 @@ func (b *Batch) len() int {
 		return len(b.wide.x)
 	}
 	return len(b.X)
+}
+
+// Sample is the global index of the sample in row i of a field's arguments,
+// while the batch's sampler evaluates it: First+i with most samplers, but those
+// with steps of each sample's own ask for fewer and fewer. Fields that treat
+// samples differently, by class or measurement, need it. A nil batch has sample
+// 0 in all rows.
+func (b *Batch) Sample(i int) uint64 {
+	if b == nil {
+		return 0
+	}
+	if b.asked != nil {
+		i = b.asked[i]
+	}
+	return b.First + uint64(i)
 }
 
 func (b *Batch) noise() Noise {

@@ -70,6 +70,12 @@ func samplers() map[string]setup {
 	for _, denoise := range []bool{false, true} {
 		all[fmt.Sprint("consistent ", denoise)] = setup{Consistent{Sigmas: schedules.Geometric(4, 0.05, 20), Eps: 0.3 * 0.0025, Denoise: denoise}, schedules.Sigma{}, 4}
 	}
+	for order := 2; order <= 3; order++ {
+		for _, denoise := range []bool{false, true} {
+			s := DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, Order: order, Denoise: denoise}
+			all[fmt.Sprint("dpm adaptive ", order, " ", denoise)] = setup{s, schedules.Sigma{}, 4}
+		}
+	}
 	all["ddim clip"] = setup{DDIM{Sigmas: levels, Eta: 1, Clip: 0.5}, schedules.Sigma{}, 4}
 	all["ddpm clip"] = setup{DDPM{Sigmas: levels, Clip: 0.5}, schedules.Sigma{}, 4}
 	for name, sde := range map[string]schedules.SDE{"ve": ve, "vp": schedules.VP{}, "sub-vp": schedules.SubVP{}} {
@@ -140,10 +146,14 @@ func TestSamplesDoNotDependOnTheirBatch(t *testing.T) {
 func TestCoupledSettingsCouple(t *testing.T) {
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
 	for name, s := range map[string]Sampler{
-		"batch norms":  PC{SDE: ve, N: 7, Corrector: LangevinCorrector{Norm: NormBatch}.Step},
-		"coupled flow": Flow{SDE: ve, Coupled: true},
+		"batch norms":   PC{SDE: ve, N: 7, Corrector: LangevinCorrector{Norm: NormBatch}.Step},
+		"coupled flow":  Flow{SDE: ve, Coupled: true},
+		"coupled steps": DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, Coupled: true},
 	} {
 		s := setup{s, ve, 4}
+		if name == "coupled steps" {
+			s.path = schedules.Sigma{}
+		}
 		if same(runSampler(t, s, Philox(1), 0, 1), runSampler(t, s, Philox(1), 0, 4)[:testDim]) {
 			t.Errorf("%s: sample 0 is the same in two batches", name)
 		}
@@ -194,14 +204,16 @@ func TestNonFiniteIsNamed(t *testing.T) {
 		step    int
 		sigma   float64
 	}{
-		"langevin":  {Langevin{Sigma: 0.3, Alpha: 0.02, Steps: 9}, 4, 4, 0.3},
-		"annealed":  {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1}, 5, 5, 2},
-		"denoise":   {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1, Denoise: true}, 10, 10, 1},
-		"predictor": {PC{SDE: ve, N: 11, Predictor: ReverseDiffusion}, 6, 6, 1},
-		"corrector": {PC{SDE: ve, N: 11, Predictor: Ancestral, Corrector: LangevinCorrector{}.Step}, 11, 6, 1},
-		"flow":      {Flow{SDE: ve}, 2 + 6 + 1, 2, -1},
-		"first":     {Flow{SDE: ve}, 1, 1, 10},
-		"coupled":   {Flow{SDE: ve, Coupled: true}, 1, 1, 10},
+		"langevin":   {Langevin{Sigma: 0.3, Alpha: 0.02, Steps: 9}, 4, 4, 0.3},
+		"annealed":   {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1}, 5, 5, 2},
+		"denoise":    {Annealed{Sigmas: []float64{4, 2, 1}, Steps: 3, Eps: 0.1, Denoise: true}, 10, 10, 1},
+		"predictor":  {PC{SDE: ve, N: 11, Predictor: ReverseDiffusion}, 6, 6, 1},
+		"corrector":  {PC{SDE: ve, N: 11, Predictor: Ancestral, Corrector: LangevinCorrector{}.Step}, 11, 6, 1},
+		"flow":       {Flow{SDE: ve}, 2 + 6 + 1, 2, -1},
+		"first":      {Flow{SDE: ve}, 1, 1, 10},
+		"coupled":    {Flow{SDE: ve, Coupled: true}, 1, 1, 10},
+		"adaptive":   {DPMAdaptive{SigmaMax: 10, SigmaMin: 0.1}, 3 + 1, 2, -1},
+		"all as one": {DPMAdaptive{SigmaMax: 10, SigmaMin: 0.1, Coupled: true}, 1, 1, 10},
 	} {
 		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
 			calls := 0
@@ -363,6 +375,15 @@ func TestSettingsAreChecked(t *testing.T) {
 		"zero Consistent":    Consistent{},
 		"too small a step":   Consistent{Sigmas: []float64{2, 1}, Eps: 0.1},
 		"zero AdaptiveSDE":   AdaptiveSDE{},
+		"a short order":      DPMSolver{Sigmas: []float64{2, 1, 0}, Orders: []int{3}},
+		"order 0 of a step":  DPMSolver{Sigmas: []float64{2, 1, 0}, Orders: []int{3, 0}},
+		"two kinds of order": DPMSolver{Sigmas: []float64{2, 1}, Order: 3, Orders: []int{3}},
+		"zero DPMAdaptive":   DPMAdaptive{},
+		"upwards":            DPMAdaptive{SigmaMax: 1, SigmaMin: 2},
+		"from infinity":      DPMAdaptive{SigmaMax: math.Inf(1), SigmaMin: 2},
+		"DPM-Solver-34":      DPMAdaptive{SigmaMax: 2, SigmaMin: 1, Order: 4},
+		"negative H":         DPMAdaptive{SigmaMax: 2, SigmaMin: 1, H: -1},
+		"unsafe":             DPMAdaptive{SigmaMax: 2, SigmaMin: 1, Safety: 1},
 		"time T":             AdaptiveSDE{SDE: schedules.VP{}, Eps: 1},
 	} {
 		b := &Batch{X: make([]float32, 2), Dim: 2}
@@ -399,10 +420,13 @@ func TestStepsDoNotAllocate(t *testing.T) {
 		few, many Sampler
 		path      schedules.Path
 	}{
-		"langevin": {Langevin{1, 0.1, 2, 0}, Langevin{1, 0.1, 50, 0}, schedules.Sigma{}},
-		"annealed": {Annealed{[]float64{4, 1}, 2, 0.1, true}, Annealed{[]float64{4, 1}, 50, 0.1, true}, schedules.Sigma{}},
-		"pc":       {pc(2), pc(50), ve},
-		"flow":     {Flow{SDE: ve, RTol: 1, ATol: 1}, Flow{SDE: ve, RTol: 1e-7, ATol: 1e-7}, ve},
+		"langevin":     {Langevin{1, 0.1, 2, 0}, Langevin{1, 0.1, 50, 0}, schedules.Sigma{}},
+		"annealed":     {Annealed{Sigmas: []float64{4, 1}, Steps: 2, Eps: 0.1, Denoise: true}, Annealed{Sigmas: []float64{4, 1}, Steps: 50, Eps: 0.1, Denoise: true}, schedules.Sigma{}},
+		"pc":           {pc(2), pc(50), ve},
+		"flow":         {Flow{SDE: ve, RTol: 1, ATol: 1}, Flow{SDE: ve, RTol: 1e-7, ATol: 1e-7}, ve},
+		"heun flow":    {Flow{SDE: ve, Heun: true, RTol: 1, ATol: 1}, Flow{SDE: ve, Heun: true, RTol: 1e-4, ATol: 1e-4}, ve},
+		"adaptive sde": {AdaptiveSDE{SDE: ve, RTol: 1, ATol: 1}, AdaptiveSDE{SDE: ve, RTol: 1e-2, ATol: 1e-2}, ve},
+		"dpm adaptive": {DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, RTol: 1, ATol: 1}, DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, RTol: 1e-5, ATol: 1e-5}, schedules.Sigma{}},
 	} {
 		checkAllocs(t, name, s.few, s.many, s.path)
 	}
@@ -441,73 +465,68 @@ func checkAllocs(t *testing.T, name string, fewer, more Sampler, path schedules.
 	}
 }
 
-// An instant score shows what the samplers themselves cost.
+// An instant score shows what the samplers themselves cost: every one of the
+// package, per step and value, evaluations of the instant score included. What
+// has no steps of its own choosing is run on a ladder of 20; a step of the
+// others is a try.
 func BenchmarkStep(b *testing.B) {
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
-	const n, dim = 16, 3072
+	const n, dim, steps = 16, 3072, 20
 	score := func(dst, x []float32, t []float64) error {
 		for i, v := range x {
 			dst[i] = -v
 		}
 		return nil
 	}
-	for _, c := range []struct {
-		name string
-		of   func(steps int) Sampler
-	}{
-		{"langevin", func(n int) Sampler { return Langevin{1, 0.1, n, 0} }},
-		{"annealed", func(n int) Sampler { return Annealed{[]float64{1}, n, 0.1, false} }},
-		{"pc", func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: ReverseDiffusion} }},
-		{"pc+langevin", func(n int) Sampler {
-			return PC{SDE: ve, N: n, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
-		}},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			batch := &Batch{X: make([]float32, n*dim), Dim: dim}
-			if err := batch.Prior(1); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			if err := c.of(b.N).Sample(context.Background(), batch, score); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n*dim), "ns/step/value")
-		})
+	pull := func(dst, v, x []float32, t []float64) error { return score(dst, v, t) }
+	table := ladderSamplers(append(schedules.Geometric(4, 0.05, steps), 0))
+	table["langevin"] = Langevin{Sigma: 1, Alpha: 0.1, Steps: steps}
+	table["annealed"] = Annealed{Sigmas: []float64{1}, Steps: steps, Eps: 0.1}
+	table["consistent"] = Consistent{Sigmas: schedules.Geometric(4, 0.05, steps), Eps: 0.3 * 0.0025}
+	table["ddim clip"] = DDIM{Sigmas: append(schedules.Geometric(4, 0.05, steps), 0), Eta: 1, Clip: 1}
+	for name, step := range predictors {
+		table["pc "+name] = PC{SDE: ve, N: steps, Predictor: step}
 	}
-	// The samplers on a ladder, per step and value, evaluations of the instant
-	// score included.
-	sigmas := append(schedules.Geometric(4, 0.05, 20), 0)
-	ladders := ladderSamplers(sigmas)
-	for _, name := range slices.Sorted(maps.Keys(ladders)) {
+	table["pc reverse-diffusion langevin"] = PC{SDE: ve, N: steps, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
+	table["pc reverse-diffusion ald"] = PC{SDE: ve, N: steps, Predictor: ReverseDiffusion, Corrector: AnnealedCorrector{}.Step}
+	table["flow"] = Flow{SDE: ve}
+	table["flow heun"] = Flow{SDE: ve, Heun: true, RTol: 1e-2, ATol: 1e-2}
+	table["adaptive"] = AdaptiveSDE{SDE: ve, RTol: 0.1, ATol: 0.1}
+	table["dpm adaptive"] = DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05}
+	for _, name := range slices.Sorted(maps.Keys(table)) {
 		b.Run(name, func(b *testing.B) {
-			batch := &Batch{X: make([]float32, n*dim), Dim: dim}
-			b.ReportAllocs()
-			for b.Loop() {
+			batch, tries := &Batch{X: make([]float32, n*dim), Dim: dim}, 0
+			batch.Trace = func(p Progress) error { tries++; return nil }
+			run := func() {
 				for i := range batch.X {
 					batch.X[i] = 4
 				}
-				if err := ladders[name].Sample(context.Background(), batch, score); err != nil {
+				if err := table[name].Sample(context.Background(), batch, score); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20/(n*dim), "ns/step/value")
+			run() // makes the arrays
+			tries = 0
+			b.ReportAllocs()
+			for b.Loop() {
+				run()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(tries)/(n*dim), "ns/step/value")
 		})
 	}
-	b.Run("flow", func(b *testing.B) {
-		batch := &Batch{X: make([]float32, n*dim), Dim: dim}
-		steps := 0
+	b.Run("likelihood", func(b *testing.B) {
+		batch, tries := &Batch{X: make([]float32, n*dim), Dim: dim}, 0
+		batch.Trace = func(p Progress) error { tries++; return nil }
 		b.ReportAllocs()
-		for range b.N {
-			batch.Calls = 0
-			if err := batch.Prior(4); err != nil {
+		for b.Loop() {
+			for i := range batch.X {
+				batch.X[i] = 1
+			}
+			if _, err := (Likelihood{SDE: ve, RTol: 1e-3, ATol: 1e-3}).LogP(context.Background(), batch, score, pull); err != nil {
 				b.Fatal(err)
 			}
-			if err := (Flow{SDE: ve}).Sample(context.Background(), batch, score); err != nil {
-				b.Fatal(err)
-			}
-			steps += (batch.Calls - 2) / 6
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps)/(n*dim), "ns/step/value")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(tries)/(n*dim), "ns/step/value")
 	})
 }
 
@@ -538,6 +557,9 @@ func TestSamplesAreFrozen(t *testing.T) {
 		"consistent true":                        0x3c395ea97f7b9749,
 		"adaptive vp":                            0x4fa226f34bfd7ade,
 		"flow heun ve":                           0x20f20c7eb6008566,
+		"dpm fast":                               0x5cf6b0ce486ce503,
+		"dpm adaptive 3 true":                    0x29296e789d99c8b8,
+		"dpm adaptive 2 false":                   0x7dd272e29b37f1e6,
 	} {
 		s := all[name]
 		b := &Batch{X: make([]float32, 20*testDim), Dim: testDim, Noise: Philox(2026)}

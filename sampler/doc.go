@@ -18,12 +18,12 @@
 // what a network really computes by [Relabel] (what it is told) and
 // [FromNoise], [FromNormalised], [FromDenoiser], [FromVelocity], [FromFlow]
 // (what it answers). Noise is [Philox]; [Torch] is PyTorch's after
-// manual_seed, [Replay] a recorded run's.
+// manual_seed, [Jax] JAX's of a key, [Replay] a recorded run's.
 //
 // Time is the SDE's own t, from T down to ε. For the samplers on a ladder of
 // noise levels it is σ, and the state is in VE coordinates, x_t/α: [InVE] and
-// [FromPrecond] bring networks of other paths there, and [schedules.Ladder]
-// their levels.
+// [FromPrecond] bring networks of other paths there, [FromVE] brings them back,
+// and [schedules.Ladder] has their levels.
 //
 //	sigmas := append(schedules.Karras(80, 0.002, 7, 18), 0)
 //	score := sampler.FromPrecond(net, schedules.EDM(0.5))
@@ -49,6 +49,8 @@
 //	Euler, Heun, … Churn      –      as without    yes     Karras et al. 2022
 //	DPMSolver, Order 1 … 3    1 … 3  Order         no      Lu et al. 2022a; 2 is dpm_2
 //	DPMSolver, Eta            2      2             yes     dpm_2_a of k-diffusion
+//	DPMSolver, FastOrders     3      3             no      Lu et al. 2022a; dpm_fast of k-diffusion
+//	DPMAdaptive, Order        2, 3   Order a try   no      Lu et al. 2022a; dpm_adaptive of k-diffusion
 //	LMS, Order 1 … 4          Order  1             no      lms of k-diffusion
 //	DPMpp2S                   2      2             no      Lu et al. 2022b
 //	DPMpp2S, Eta              2      2             yes     dpmpp_2s_ancestral of k-diffusion
@@ -59,13 +61,42 @@
 //	UniPC, Order p            p+1    1             no      Zhao et al. 2023
 //	DDIM                      1      1             Eta     Song, Meng & Ermon 2021
 //	DDPM                      1      1             yes     Ho et al. 2020
+//	Straight                  1      1             no      Liu et al. 2023, Lipman et al. 2023; of a velocity
+//	Straight, Heun            2      2             no      Heun's method on the same path
 //
 // Orders above 2 of the multistep samplers are those between their ends: they
 // begin, and UniPC ends, in lower order, and one step in order 1 is an error of
 // the step's square. "path" is one Brownian path whatever the ladder.
 //
 // Likelihood runs the probability-flow ODE the other way, from data to noise,
-// and integrates the divergence on the way: the exact log p of a datum.
+// and integrates the divergence on the way: the exact log p of a datum. Without
+// it that is [Flow.Encode], which gives data their codes: Flow.Sample brings
+// them back, and [Slerp] goes from one code to another.
+//
+// # Conditions
+//
+// Samples with a property are drawn by what wraps the score or the steps, and
+// every sampler serves. [Guided] adds the gradient of ln p(y | x, t), which a
+// [Classifier] has; [ClassifierFree] weighs a network that is told the class
+// against one that is not. Of what was measured, y = A x_0, a [Measurement]
+// makes inpainting, colorization, super-resolution, deblurring, or what else A
+// is, an [Operator]:
+//
+//	known := sampler.Measurement{A: mask, Y: values}
+//	pc.Predictor = known.After(sampler.ReverseDiffusion)  // Step → Step
+//	score, err := known.Score(b, score, path, 1)          // Field → Field
+//
+//	method                 needs       exact?                  from
+//	After, Before          score       with enough correctors  Song et al. 2021, I.2; Song et al. 2022
+//	Annealed.Before        score       with enough steps       Song & Ermon 2020
+//	Measurement.Score      score       no                      Wang, Yu & Zhang 2023, DDNM
+//	DPS                    derivative  no                      Chung et al. 2023
+//	PiGDM                  derivative  no                      Song, Vahdat, Mardani & Kautz 2023
+//	REDdiff                score       no law: an optimum      Mardani et al. 2023
+//
+// Classes and measurements are lists that samples take in turn, by their index
+// in the run: what sample i is asked to be does not depend on its batch either,
+// and [Batch.Sample] tells a field which samples it is asked for.
 //
 // # Design
 //
@@ -102,7 +133,8 @@
 // Why own logarithm, sine and cosine? Package math has assembly on some
 // machines and fused products on others; noise should be the same bits
 // everywhere. For the same reason products are rounded, float64(x*y), before
-// they are added.
+// they are added. The assembly in internal/philox, which makes eight blocks at
+// once, does what its Go code does in the same order, and fuses nothing either.
 //
 // Why is the state float32? The networks are, and the published code is;
 // coefficients and sums are float64, and each step rounds once. An ODE's

@@ -40,19 +40,9 @@ type Flow struct {
 }
 
 func (f Flow) Sample(ctx context.Context, b *Batch, score Field) error {
-	if f.SDE == nil {
-		return errors.New("sampler: Flow needs an SDE")
-	}
-	eps, t0, n := f.Eps, f.SDE.T(), f.N
-	if eps == 0 {
-		eps = f.SDE.Eps()
-	}
-	if n == 0 {
-		n = 1000
-	}
-	if n < 0 || f.RTol < 0 || f.ATol < 0 || !(eps > 0 && eps <= t0) {
-		return fmt.Errorf("sampler: Flow needs tolerances and N above 0 and Eps in (0, %g], has %g, %g, %d and %g",
-			t0, f.RTol, f.ATol, n, eps)
+	t0, eps, n, err := f.checked()
+	if err != nil {
+		return err
 	}
 	if err := b.ready(score); err != nil {
 		return err
@@ -68,6 +58,25 @@ func (f Flow) Sample(ctx context.Context, b *Batch, score Field) error {
 	b.move(1-drift, g*g, 0)
 	_, sigma := f.SDE.Marginal(eps)
 	return b.done(Progress{Step: attempts + 1, Done: 1, T: eps, Sigma: sigma})
+}
+
+// checked are the ends and N of valid settings.
+func (f Flow) checked() (t0, eps float64, n int, err error) {
+	if f.SDE == nil {
+		return 0, 0, 0, errors.New("sampler: Flow needs an SDE")
+	}
+	eps, t0, n = f.Eps, f.SDE.T(), f.N
+	if eps == 0 {
+		eps = f.SDE.Eps()
+	}
+	if n == 0 {
+		n = 1000
+	}
+	if n < 0 || f.RTol < 0 || f.ATol < 0 || !(eps > 0 && eps <= t0) {
+		return 0, 0, 0, fmt.Errorf("sampler: Flow needs tolerances and N above 0 and Eps in (0, %g], has %g, %g, %d and %g",
+			t0, f.RTol, f.ATol, n, eps)
+	}
+	return t0, eps, n, nil
 }
 
 // integrate carries b.X from t0 to t1 and returns the number of steps tried.
@@ -94,7 +103,12 @@ func (f Flow) integrate(ctx context.Context, b *Batch, score Field, t0, t1 float
 		}
 		b.Calls++
 		b.Evals += len(ts)
-		if err := score(s, x, ts); err != nil {
+		if !f.Coupled {
+			b.asked = id
+		}
+		err := score(s, x, ts)
+		b.asked = nil
+		if err != nil {
 			return fmt.Errorf("sampler: score at t=%.6g: %w", ts[0], err)
 		}
 		if bad := nonFinite(s); bad >= 0 {
@@ -119,7 +133,11 @@ func (f Flow) integrate(ctx context.Context, b *Batch, score Field, t0, t1 float
 		p := Progress{Step: tried, T: t1}
 		behind := 0.0
 		for i := range d.active {
-			p.T = max(p.T, d.t[i])
+			if t0 > t1 {
+				p.T = max(p.T, d.t[i])
+			} else {
+				p.T = min(p.T, d.t[i])
+			}
 			behind += (d.t[i] - t1) / (t0 - t1)
 			copy(b.state[d.id[i]*size:], d.row(d.y, i))
 		}

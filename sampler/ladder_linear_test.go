@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"sampleonnx/schedules"
@@ -76,9 +77,10 @@ func (r *ref) run(step func(i int, s, t point, x lin) lin) lin {
 	return x
 }
 
-// dpmSolver is Lu et al. 2022, with ε.
-func (r *ref) dpmSolver(order int) lin {
+// dpmSolver is Lu et al. 2022, with ε; order is one for all steps or one a step.
+func (r *ref) dpmSolver(orders ...int) lin {
 	return r.run(func(i int, s, t point, x lin) lin {
+		order := orders[i%len(orders)]
 		e := s.eps(x)
 		if t.sigma == 0 {
 			return s.x0(x)
@@ -447,6 +449,10 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 					"dpm-2 churn":     func() lin { return r.kdiff("dpm_2", Churn{S: 3}, 0, 1) },
 					"dpm-2 ancestral": func() lin { return r.kdiff("dpm_2", Churn{}, 1, 1) },
 					"dpm-3":           func() lin { return r.dpmSolver(3) },
+					"dpm fast": func() lin {
+						// Of n steps all but the last are of order 3, and the last of order 2.
+						return r.dpmSolver(append(slices.Repeat([]int{3}, len(r.p)-2), 2)...)
+					},
 					"lms":             func() lin { return r.lms(4) },
 					"lms-2":           func() lin { return r.lms(2) },
 					"dpm++2s":         r.dpmpp2s,

@@ -86,6 +86,8 @@ func TestAffineMapsOfThePublishedPrograms(t *testing.T) {
 // The rows of the table: every sampler on a ladder in its usual settings, with
 // a ladder that ends in 0 and one that does not.
 func ladderSamplers(sigmas []float64) map[string]Sampler {
+	// As many evaluations as there can be in so many steps.
+	fast := FastOrders(3*len(sigmas) - 4)
 	return map[string]Sampler{
 		"euler":           Euler{Sigmas: sigmas},
 		"euler churn":     Euler{Sigmas: sigmas, Churn: Churn{S: 3, Min: 0.1, Max: 2}, SNoise: 1.1},
@@ -98,6 +100,7 @@ func ladderSamplers(sigmas []float64) map[string]Sampler {
 		"dpm-2 churn":     DPMSolver{Sigmas: sigmas, Churn: Churn{S: 3}},
 		"dpm-2 ancestral": DPMSolver{Sigmas: sigmas, Eta: 1},
 		"dpm-3":           DPMSolver{Sigmas: sigmas, Order: 3},
+		"dpm fast":        DPMSolver{Sigmas: sigmas, Orders: fast},
 		"lms":             LMS{Sigmas: sigmas},
 		"lms-2":           LMS{Sigmas: sigmas, Order: 2},
 		"dpm++2s":         DPMpp2S{Sigmas: sigmas},

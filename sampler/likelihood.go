@@ -82,6 +82,10 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		x, s, ts := x[:k*dim], s[:k*dim], ts[:k]
 		b.Calls++
 		b.Evals += k
+		if !l.Coupled {
+			b.asked = id
+		}
+		defer func() { b.asked = nil }()
 		if err := score(s, x, ts); err != nil {
 			return fmt.Errorf("sampler: score at t=%.6g: %w", ts[0], err)
 		}

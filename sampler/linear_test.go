@@ -57,10 +57,15 @@ func gaussianScore(path schedules.Path) func(dst, x, t []float64) error {
 
 func measure(t *testing.T, s Sampler, path schedules.Path) affineMap {
 	t.Helper()
+	return measureField(t, s, gaussianScore(path))
+}
+
+func measureField(t *testing.T, s Sampler, field func(dst, x, t []float64) error) affineMap {
+	t.Helper()
 	run := func(n int) *Batch {
 		b := &Batch{Dim: 1, Noise: impulses{}, wide: &wide{
 			x: make([]float64, n), mean: make([]float64, n), score: make([]float64, n), z: make([]float64, n),
-			field: gaussianScore(path),
+			field: field,
 		}}
 		if n > 1 {
 			b.wide.x[1] = 1

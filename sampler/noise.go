@@ -29,4 +29,5 @@ const (
 	PurposeCorrector Purpose = 2 // a Langevin step
 	PurposeChurn     Purpose = 3 // noise added before a step (Karras et al. 2022)
 	PurposeBrownian  Purpose = 4 // the nodes of a Brownian path
+	PurposeKnown     Purpose = 5 // noise added to what is known of the data
 )

@@ -7,36 +7,6 @@ import (
 	"testing"
 )
 
-// Known answers of Random123, the authors' implementation.
-func TestPhiloxKnownAnswers(t *testing.T) {
-	for _, c := range []struct {
-		ctr  [4]uint32
-		key  uint64
-		want [4]uint32
-	}{
-		{[4]uint32{}, 0, [4]uint32{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-		{[4]uint32{1<<32 - 1, 1<<32 - 1, 1<<32 - 1, 1<<32 - 1}, 1<<64 - 1,
-			[4]uint32{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-		{[4]uint32{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822,
-			[4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
-	} {
-		var w words
-		keys := Philox(c.key).keys()
-		w.fill(2, c.ctr, &keys)
-		if got := [4]uint32(w[:4]); got != c.want {
-			t.Errorf("philox(%x, %x) = %x, want %x", c.ctr, c.key, got, c.want)
-		}
-		// The second block is the next counter's.
-		next, second := c.ctr, w[4:8]
-		next[0]++
-		var v words
-		v.fill(1, next, &keys)
-		if [4]uint32(v[:4]) != [4]uint32(second) {
-			t.Errorf("two blocks at once are not two blocks")
-		}
-	}
-}
-
 // The random stream is part of what a seed means, so its bits are frozen. The
 // values were computed apart, with 200-bit arithmetic, from the definition.
 func TestNoiseIsFrozen(t *testing.T) {
@@ -110,38 +80,6 @@ func TestPhiloxRowsStandAlone(t *testing.T) {
 	if err := Philox(7).Normal(all, Draw{First: 1<<56 - 4, Dim: dim}); err == nil {
 		t.Error("samples beyond the counter were drawn")
 	}
-}
-
-func TestLogAndSinCosAgainstMath(t *testing.T) {
-	ulps := func(got, want float64) float64 {
-		return math.Abs(got-want) / (math.Nextafter(math.Abs(want), math.Inf(1)) - math.Abs(want))
-	}
-	var worstLog, worstTrig float64
-	try := func(w uint32) {
-		u := (float64(w) + 0.5) * 0x1p-32
-		worstLog = max(worstLog, ulps(logUnit(w), math.Log(u)))
-		sin, cos := sincosTurn(w)
-		// math.Sincos loses digits where 2πu is near a multiple of π/2, since
-		// 2πu is rounded; an absolute error is what the normals feel.
-		wantSin, wantCos := math.Sincos(2 * math.Pi * u)
-		worstTrig = max(worstTrig, math.Abs(sin-wantSin), math.Abs(cos-wantCos))
-		if math.Abs(sin*sin+cos*cos-1) > 4e-16 {
-			t.Fatalf("sin²+cos² of turn %#x is off by %g", w, sin*sin+cos*cos-1)
-		}
-	}
-	for i := range uint32(1 << 18) {
-		try(i * 16381)
-		try(1<<32 - 1 - i)
-		try(i)
-		try(i%8<<29 + i>>3 - 1<<14) // around every eighth of a turn
-	}
-	if worstLog > 2 {
-		t.Errorf("log is off by %.2f ulp", worstLog)
-	}
-	if worstTrig > 2e-15 {
-		t.Errorf("sine or cosine is off by %g", worstTrig)
-	}
-	t.Logf("log within %.2f ulp of math.Log, sin and cos within %.2g of math.Sincos", worstLog, worstTrig)
 }
 
 // Each figure is N(0,1) if the normals are what they should be, so a limit of

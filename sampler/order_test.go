@@ -24,6 +24,7 @@ func TestOrdersOfConvergence(t *testing.T) {
 		{"dpm-1", 1, func(s []float64) Sampler { return DPMSolver{Sigmas: s, Order: 1} }},
 		{"dpm-2", 2, func(s []float64) Sampler { return DPMSolver{Sigmas: s} }},
 		{"dpm-3", 3, func(s []float64) Sampler { return DPMSolver{Sigmas: s, Order: 3} }},
+		{"dpm fast", 3, func(s []float64) Sampler { return DPMSolver{Sigmas: s, Orders: FastOrders(3*len(s) - 4)} }},
 		{"lms-1", 1, func(s []float64) Sampler { return LMS{Sigmas: s, Order: 1} }},
 		{"lms-2", 2, func(s []float64) Sampler { return LMS{Sigmas: s, Order: 2} }},
 		{"lms-3", 3, func(s []float64) Sampler { return LMS{Sigmas: s, Order: 3} }},
@@ -143,14 +144,15 @@ func TestLaddersKeepTheDistributionFunction(t *testing.T) {
 		of    func(sigmas []float64) Sampler
 		order float64
 	}{
-		"euler":   {func(s []float64) Sampler { return Euler{Sigmas: s} }, 1},
-		"heun":    {func(s []float64) Sampler { return Heun{Sigmas: s} }, 2},
-		"dpm-2":   {func(s []float64) Sampler { return DPMSolver{Sigmas: s} }, 2},
-		"dpm-3":   {func(s []float64) Sampler { return DPMSolver{Sigmas: s, Order: 3} }, 3},
-		"dpm++2s": {func(s []float64) Sampler { return DPMpp2S{Sigmas: s} }, 2},
-		"dpm++2m": {func(s []float64) Sampler { return DPMpp{Sigmas: s} }, 2},
-		"dpm++3m": {func(s []float64) Sampler { return DPMpp{Sigmas: s, Order: 3} }, 3},
-		"unipc-2": {func(s []float64) Sampler { return UniPC{Sigmas: s, Order: 2} }, 3},
+		"dpm fast": {func(s []float64) Sampler { return DPMSolver{Sigmas: s, Orders: FastOrders(3*len(s) - 4)} }, 3},
+		"euler":    {func(s []float64) Sampler { return Euler{Sigmas: s} }, 1},
+		"heun":     {func(s []float64) Sampler { return Heun{Sigmas: s} }, 2},
+		"dpm-2":    {func(s []float64) Sampler { return DPMSolver{Sigmas: s} }, 2},
+		"dpm-3":    {func(s []float64) Sampler { return DPMSolver{Sigmas: s, Order: 3} }, 3},
+		"dpm++2s":  {func(s []float64) Sampler { return DPMpp2S{Sigmas: s} }, 2},
+		"dpm++2m":  {func(s []float64) Sampler { return DPMpp{Sigmas: s} }, 2},
+		"dpm++3m":  {func(s []float64) Sampler { return DPMpp{Sigmas: s, Order: 3} }, 3},
+		"unipc-2":  {func(s []float64) Sampler { return UniPC{Sigmas: s, Order: 2} }, 3},
 	} {
 		worst := func(n int) (worst float64) {
 			const points = 41

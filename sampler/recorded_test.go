@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,11 +43,25 @@ func TestRecordedLadders(t *testing.T) {
 				Start                       float64 `json:"beta_start"`
 				End                         float64 `json:"beta_end"`
 				Timesteps                   []int
+				Schedule                    string // of k-diffusion; none is Karras's
+				ZeroSNR                     bool   `json:"zero_snr"`
+				VE                          bool   // the state is in VE coordinates
+				RTol, ATol                  float64
+				PCoeff, ICoeff, DCoeff      float64
+				NFE                         int // evaluations a sample, where the program counted them
 			}
 			if err := json.Unmarshal([]byte(f["meta"].text), &m); err != nil {
 				t.Fatal(err)
 			}
 			sigmas := append(schedules.Karras(8, 0.05, 7, 15), 0)
+			switch m.Schedule {
+			case "polyexponential":
+				sigmas = append(schedules.PolyExponential(8, 0.05, 1.7, m.Steps), 0)
+			case "exponential":
+				sigmas = append(schedules.Geometric(8, 0.05, m.Steps), 0)
+			case "vp":
+				sigmas = append(schedules.Ladder(schedules.VP{BetaMin: 0.1, BetaMax: 9.1}, schedules.Linear(1, 0.01, m.Steps)), 0)
+			}
 			first, last := 1.0, 1.0 // x_t is this times ours
 			if m.Betas != "" {
 				var betas []float64
@@ -58,12 +73,18 @@ func TestRecordedLadders(t *testing.T) {
 				case "squaredcos_cap_v2":
 					betas = schedules.Cosine(1000)
 				}
+				if m.ZeroSNR {
+					betas = schedules.ZeroTerminalSNR(betas)
+				}
 				path := schedules.FromBetas(betas)
+				if m.ZeroSNR {
+					path[999] = math.Sqrt(1<<24 - 1)
+				}
 				spacing := map[string]schedules.Spacing{
 					"linspace": schedules.Linspace, "leading": schedules.Leading, "trailing": schedules.Trailing,
 				}[m.Spacing]
 				steps := spacing.DPMSolver(1000, m.Steps, m.Offset)
-				if strings.HasPrefix(m.Sampler, "dd") {
+				if strings.HasPrefix(m.Sampler, "dd") || m.VE {
 					steps = spacing.DDIM(1000, m.Steps, m.Offset)
 				}
 				if !slices.Equal(steps, m.Timesteps) {
@@ -73,7 +94,9 @@ func TestRecordedLadders(t *testing.T) {
 				for _, i := range steps {
 					sigmas = append(sigmas, path[i])
 				}
-				first, _ = path.Marginal(float64(steps[0]))
+				if first, _ = path.Marginal(float64(steps[0])); m.VE {
+					first = 1
+				}
 				if m.Sampler == "unipc" {
 					sigmas = append(sigmas, path[0])
 					last, _ = path.Marginal(0)
@@ -91,6 +114,11 @@ func TestRecordedLadders(t *testing.T) {
 				s = Heun{Sigmas: sigmas, Churn: churn, SNoise: m.SNoise}
 			case "dpm_2", "dpm_2_churn":
 				s = DPMSolver{Sigmas: sigmas, Churn: churn}
+			case "dpm_fast":
+				orders := FastOrders(m.Steps)
+				s = DPMSolver{Sigmas: schedules.Geometric(8, 0.05, len(orders)+1), Orders: orders}
+			case "dpm_adaptive":
+				s = DPMAdaptive{SigmaMax: 8, SigmaMin: 0.05, Order: m.Order, RTol: m.RTol, ATol: m.ATol, P: m.PCoeff, I: m.ICoeff, D: m.DCoeff, Coupled: true}
 			case "lms":
 				s = LMS{Sigmas: sigmas}
 			case "euler_a", "euler_a_half":
@@ -122,6 +150,9 @@ func TestRecordedLadders(t *testing.T) {
 			scale(b.X, f["x_T"].values, 1/first)
 			if err := s.Sample(context.Background(), b, score); err != nil {
 				t.Fatal(err)
+			}
+			if m.NFE > 0 && b.Calls != m.NFE {
+				t.Errorf("%d evaluations, want %d", b.Calls, m.NFE)
 			}
 			scale(b.X, b.X, last)
 			worst = max(worst, relativeRMS(b.X, f["x_end"].values))

@@ -12,6 +12,7 @@ type wide struct {
 	x, mean, score, z []float64
 	past              [pasts][]float64
 	field             func(dst, x, t []float64) error
+	pull              func(dst, v, x, t []float64) error
 }
 
 // A slot names one of a batch's arrays, in either width.

@@ -1,8 +1,8 @@
 """Records runs of k-diffusion's and diffusers' samplers on the exact score of
 models/mixture2.onnx (its law is models/mixture2.law.npz), with their noise.
 
-    pip install torch numpy scipy tqdm torchsde diffusers k-diffusion==0.1.1.post1
-    python record.py
+    pip install torch numpy scipy tqdm torchsde torchdiffeq diffusers k-diffusion==0.1.1.post1
+    python record.py [NAME ...]     # all, or those named
 """
 import importlib.util, json, os, sys, types
 import numpy as np, torch
@@ -29,6 +29,8 @@ class Recorder:
         return z
 
 def save(name, meta, x0, x, rec):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     noise = np.stack(rec.draws) if rec.draws else np.zeros((0, 12, 2), np.float32)
     np.savez_compressed(os.path.join(here, name + ".npz"), meta=np.array(json.dumps(meta)), x_T=x0.numpy(), x_end=x.numpy(), noise=noise)
     print(name, len(rec.draws), x.numpy().ravel()[:3])
@@ -63,6 +65,21 @@ for name, f, kw in [
     if name in ("euler", "heun", "dpm_2"):
         rec.draws = []  # drawn and not used
     save("k_" + name, dict(sampler=name, steps=steps, **kw), x0, x, rec)
+
+# The samplers that choose their levels, and the other ladders.
+x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
+model = lambda x, s: denoised(x, 1., s.double()[:, None])
+for calls in (15, 16, 17):
+    x = K.sample_dpm_fast(model, x0.clone(), 0.05, 8., calls, disable=True)
+    save(f"k_dpm_fast_{calls}", dict(sampler="dpm_fast", steps=calls), x0, x, Recorder(n, 5))
+for name, kw in [("3", {}), ("2", dict(order=2)), ("pid", dict(rtol=.01, atol=.001, pcoeff=.2, icoeff=.6, dcoeff=.1))]:
+    x, info = K.sample_dpm_adaptive(model, x0.clone(), 0.05, 8., disable=True, return_info=True, **kw)
+    save(f"k_dpm_adaptive_{name}", dict(dict(sampler="dpm_adaptive", steps=info["steps"], nfe=info["nfe"], order=3), **kw), x0, x, Recorder(n, 5))
+for name, ladder in [("polyexponential", K.get_sigmas_polyexponential(steps, 0.05, 8, 1.7)), ("exponential", K.get_sigmas_exponential(steps, 0.05, 8)),
+                     ("vp", K.get_sigmas_vp(steps, 9., .1, .01))]:
+    start = x0 / 8 * ladder[0]
+    x = K.sample_dpmpp_2m(model, start.clone(), ladder, disable=True)
+    save("k_2m_" + name, dict(sampler="2m", steps=steps, schedule=name), start, x, Recorder(n, 5))
 
 # --- diffusers
 import diffusers as D
@@ -103,3 +120,15 @@ run("sde_dpmpp", D.DPMSolverMultistepScheduler, dict(sampler="2m_sde", order=2, 
 for order in (1, 2, 3):
     for bh in ("bh1", "bh2"):
         run(f"unipc_{order}_{bh}", D.UniPCMultistepScheduler, dict(sampler="unipc", order=order, bh=bh, steps=12), solver_order=order, solver_type=bh, final_sigmas_type="sigma_min")
+
+# Zero terminal signal-to-noise ratio, where diffusers' Euler puts 2^-24; v is what can be told there.
+s = D.EulerDiscreteScheduler(num_train_timesteps=1000, timestep_spacing="trailing", rescale_betas_zero_snr=True, prediction_type="v_prediction", **B)
+s.set_timesteps(12)
+x0 = x = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * s.init_noise_sigma
+for i, t in enumerate(s.timesteps):
+    sigma = s.sigmas[i].double()
+    d = denoised(x, 1., sigma).double()
+    v = ((x.double() - d) / sigma - sigma * d) / (sigma ** 2 + 1).sqrt()
+    x = s.step(v.float(), t, x).prev_sample
+save("d_euler_zero_snr", dict(sampler="euler", steps=12, timesteps=[int(t) for t in s.timesteps], betas="scaled_linear", beta_start=.00085, beta_end=.012,
+     spacing="trailing", offset=0, zero_snr=True, clip=0., ve=True), x0, x, Recorder(n, 5))

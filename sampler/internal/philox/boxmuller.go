@@ -1,4 +1,4 @@
-package sampler
+package philox
 
 import (
 	"math"
@@ -19,7 +19,7 @@ import (
 //
 // Both functions are without branches, which random bits would mispredict
 // half of the time.
-func boxMuller(dst []float32, w *words) {
+func boxMuller(dst []float32, w *[chunk]uint32) {
 	i := 0
 	for ; i+2 <= len(dst) && i+2 <= len(w); i += 2 {
 		r := math.Sqrt(-2 * logUnit(w[i]))

@@ -1,0 +1,67 @@
+package sampler
+
+import "sampleonnx/schedules"
+
+// FromVE is the inverse of [InVE]: the score at time t of a path, from a score
+// in VE coordinates, where x_t/α has the noise ρ = σ/α:
+//
+//	s(x, t) = s̄(x/α, σ/α)/α
+func FromVE(score Field, path schedules.Path) Field {
+	return inOut(score, func(t float64) (skip, out, in, label float64) {
+		alpha, sigma := path.Marginal(t)
+		return 0, 1 / alpha, 1 / alpha, sigma / alpha
+	})
+}
+
+// Velocity is the inverse of [FromFlow]: flow matching's u = −(x + t s)/(1−t) of
+// a score on the path [schedules.Rectified]. At t = 1, where the score knows
+// nothing of the data, it is not defined.
+func Velocity(score Field) Field {
+	return convert(score, schedules.Rectified{}, func(alpha, sigma float64) (cx, cn float64) { return -1 / alpha, -sigma / alpha })
+}
+
+// PullFlow is the derivative of [FromFlow] of a network with derivative net, as
+// [PullNoise] is that of [FromNoise].
+func PullFlow(net Pullback) Pullback {
+	return pulled(net, schedules.Rectified{}, func(alpha, sigma float64) (cx, cn float64) { return -1 / sigma, -alpha / sigma })
+}
+
+// PullVE is the derivative of [InVE] of a score with derivative pull.
+func PullVE(pull Pullback, path schedules.Timed) Pullback {
+	return pullInOut(pull, func(rho float64) (skip, out, in, label float64) {
+		t := path.Time(rho)
+		alpha, _ := path.Marginal(t)
+		return 0, alpha, alpha, t
+	})
+}
+
+// PullPrecond is the derivative of [FromPrecond] of a network with derivative
+// net.
+func PullPrecond(net Pullback, p schedules.Precond) Pullback {
+	return pullInOut(net, func(sigma float64) (skip, out, in, label float64) {
+		skip, out, in, label = p(sigma)
+		v := sigma * sigma
+		return (skip - 1) / v, out / v, in, label
+	})
+}
+
+// pullInOut is vᵀ∂(skip·x + out·net(in·x, label))/∂x = skip·v + out·in·vᵀ∂net.
+func pullInOut(net Pullback, coeffs func(t float64) (skip, out, in, label float64)) Pullback {
+	return func(dst, v, x []float32, t []float64) error {
+		dim := len(x) / max(len(t), 1)
+		inner, labels := make([]float32, len(x)), make([]float64, len(t))
+		skips, outs := make([]float64, len(t)), make([]float64, len(t))
+		for i, at := range t {
+			skip, out, in, label := coeffs(at)
+			skips[i], outs[i], labels[i] = skip, out*in, label
+			scale(inner[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim], in)
+		}
+		if err := net(dst, v, inner, labels); err != nil {
+			return err
+		}
+		for j, d := range dst {
+			dst[j] = float32(float64(outs[j/dim]*float64(d)) + float64(skips[j/dim]*float64(v[j])))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,181 @@
+package sampler
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"sampleonnx/schedules"
+)
+
+// exactOn is the score of N(mu0, s0²) on a path, in float32.
+func exactOn(path schedules.Path) Field {
+	return func(dst, x []float32, t []float64) error {
+		dim := len(x) / len(t)
+		for i, v := range x {
+			a, sigma := path.Marginal(t[i/dim])
+			dst[i] = float32(-(float64(v) - a*mu0) / (a*a*s0*s0 + sigma*sigma))
+		}
+		return nil
+	}
+}
+
+// To VE coordinates and back, and from a score to the velocity and back.
+func TestCoordinatesAndBack(t *testing.T) {
+	x := []float32{0.3, -1.2, 2.5, 0.01, -0.4, 1}
+	times := []float64{0.9, 0.3, 0.3}
+	for name, c := range map[string]struct {
+		path schedules.Path
+		f    Field
+	}{
+		"vp":     {schedules.VP{}, FromVE(InVE(exactOn(schedules.VP{}), schedules.VP{}), schedules.VP{})},
+		"from":   {schedules.SubVP{}, FromVE(exactOn(schedules.Sigma{}), schedules.SubVP{})},
+		"flow":   {schedules.Rectified{}, FromFlow(Velocity(exactOn(schedules.Rectified{})))},
+		"twice":  {schedules.Rectified{}, FromVE(exactOn(schedules.Sigma{}), schedules.Rectified{})},
+		"direct": {schedules.Rectified{}, exactOn(schedules.Rectified{})},
+	} {
+		got, want := make([]float32, len(x)), make([]float32, len(x))
+		if err := c.f(got, x, times); err != nil {
+			t.Fatal(err)
+		}
+		if err := exactOn(c.path)(want, x, times); err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if math.Abs(float64(got[i]-want[i])) > 3e-6*(1+math.Abs(float64(want[i]))) {
+				t.Errorf("%s: score %v, want %v", name, got[i], want[i])
+			}
+		}
+	}
+}
+
+// The derivatives of the adapters are those of what they adapt: vᵀ∂s/∂x of a linear score is −v/w.
+func TestPullbacksOfAdapters(t *testing.T) {
+	x, v := []float32{0.3, -1.2, 2.5, 0.01, -0.4, 1}, []float32{1, -2, 0.5, 3, -1, 0.1}
+	times := []float64{0.9, 0.3, 0.3}
+	vp, edm := schedules.VP{}, schedules.EDM(0.5)
+	// pulled is the derivative of a network that is c(label)·x.
+	linear := func(c func(t float64) float64) Pullback {
+		return func(dst, v, x []float32, t []float64) error {
+			dim := len(x) / len(t)
+			for i := range dst {
+				dst[i] = float32(c(t[i/dim]) * float64(v[i]))
+			}
+			return nil
+		}
+	}
+	variance := func(p schedules.Path, t float64) float64 {
+		a, sigma := p.Marginal(t)
+		return a*a*s0*s0 + sigma*sigma
+	}
+	for name, c := range map[string]struct {
+		pull Pullback
+		want func(t float64) float64
+	}{
+		"VE": {PullVE(linear(func(t float64) float64 { return -1 / variance(vp, t) }), vp),
+			func(rho float64) float64 { return -1 / (s0*s0 + rho*rho) }},
+		// u = z − x_0 has the slope (t − (1−t)s0²)/w.
+		"flow": {PullFlow(linear(func(t float64) float64 { return (t - (1-t)*s0*s0) / variance(schedules.Rectified{}, t) })),
+			func(t float64) float64 { return -1 / variance(schedules.Rectified{}, t) }},
+		// D = c_skip x + c_out F(c_in x) has the slope s0²/(s0²+σ²).
+		"EDM": {PullPrecond(linear(func(label float64) float64 {
+			sigma := math.Exp(4 * label)
+			skip, out, in, _ := edm(sigma)
+			return (s0*s0/(s0*s0+sigma*sigma) - skip) / out / in
+		}), edm), func(sigma float64) float64 { return -1 / (s0*s0 + sigma*sigma) }},
+	} {
+		dst := make([]float32, len(x))
+		if err := c.pull(dst, v, x, times); err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range dst {
+			if want := c.want(times[i/2]) * float64(v[i]); math.Abs(float64(got)-want) > 1e-5*math.Abs(want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
+	}
+}
+
+// straight measures the affine map of a run on the Gaussian's exact velocity, in float64.
+func straight(t *testing.T, s Straight) (o, a float64) {
+	t.Helper()
+	b := &Batch{Dim: 1, Noise: impulses{}, wide: &wide{
+		x: []float64{0, 1}, mean: make([]float64, 2), score: make([]float64, 2), z: make([]float64, 2),
+		field: func(dst, x, t []float64) error {
+			for i := range x {
+				o, a := velocityOf(t[i])
+				dst[i] = o + a*x[i]
+			}
+			return nil
+		},
+	}}
+	if err := s.Sample(context.Background(), b, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.wide.x[0], b.wide.x[1] - b.wide.x[0]
+}
+
+// velocityOf is E[z − x_0 | x] = o + a·x: with x = (1−t)x_0 + tz the covariances of z and x_0 with x are t and (1−t)s0².
+func velocityOf(t float64) (o, a float64) {
+	c, w := 1-t, (1-t)*(1-t)*s0*s0+t*t
+	a = (t - c*s0*s0) / w
+	return -mu0 - a*c*mu0, a
+}
+
+// The rectified path's samplers are the affine maps of their definition, from t = 1 on, where a score would not do.
+func TestStraightIsAffine(t *testing.T) {
+	times := []float64{1, 0.8, 0.55, 0.2, 0.05, 0}
+	for _, heun := range []bool{false, true} {
+		o, a := 0.0, 1.0
+		for i, at := range times[:len(times)-1] {
+			dt := times[i+1] - at
+			uo, ua := velocityOf(at)
+			if heun && times[i+1] > 0 {
+				vo, va := velocityOf(times[i+1])
+				uo, ua = (uo+vo+va*dt*uo)/2, (ua+va+va*dt*ua)/2
+			}
+			o, a = o+dt*(uo+ua*o), a+dt*ua*a
+		}
+		gotO, gotA := straight(t, Straight{times, heun})
+		closeTo(t, "offset", gotO, o, 1e-12)
+		closeTo(t, "factor of the start", gotA, a, 1e-12)
+	}
+}
+
+// Halving the steps divides the error by 2 and 4. The exact map is mu0 + s0·x.
+func TestStraightOrder(t *testing.T) {
+	for order, heun := range map[int]bool{1: false, 2: true} {
+		failed := func(n int) float64 {
+			_, a := straight(t, Straight{schedules.Linear(1, 0, n+1), heun})
+			return math.Abs(a - s0)
+		}
+		if p := math.Log2(failed(256) / failed(512)); math.Abs(p-float64(order)) > 0.1 {
+			t.Errorf("order %d is %.2f", order, p)
+		}
+	}
+}
+
+// Euler's method on the rectified path is Euler's in VE coordinates.
+func TestStraightIsEulerInVECoordinates(t *testing.T) {
+	times := []float64{0.95, 0.7, 0.3, 0.1, 0}
+	_, a := straight(t, Straight{Times: times})
+	ve := measure(t, Euler{Sigmas: schedules.Ladder(schedules.Rectified{}, times)}, schedules.Sigma{})
+	closeTo(t, "factor", a, ve.a/(1-times[0]), 1e-12)
+}
+
+func TestStraightRefuses(t *testing.T) {
+	for _, times := range [][]float64{nil, {1}, {0.5, 1}, {1, 1}, {2, 1}, {1, math.NaN()}, {1, -1}} {
+		b := &Batch{X: make([]float32, 1), Dim: 1}
+		if err := (Straight{Times: times}).Sample(context.Background(), b, exactOn(schedules.Sigma{})); err == nil {
+			t.Errorf("times %v accepted", times)
+		}
+	}
+}
+
+// Esser et al.'s shift keeps the ends and multiplies σ/α by s.
+func TestShiftTimes(t *testing.T) {
+	got := ShiftTimes([]float64{1, 0.5, 0.25, 0}, 3)
+	for i, want := range []float64{1, 0.75, 0.5, 0} {
+		closeTo(t, "time", got[i], want, 1e-15)
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !amd64 || purego
+
+package philox
+
+func detect() int { return 0 }
+
+func normalsSIMD([]float32, *lanes, *Keys) bool { return false }
