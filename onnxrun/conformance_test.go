@@ -167,7 +167,7 @@ func runCase(dir string) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	m, err := onnxrun.Config{Threads: 2}.Open(filepath.Join(dir, "model.onnx"))
+	m, err := onnxrun.Config{Threads: 2}.Open(context.Background(), filepath.Join(dir, "model.onnx"))
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,9 @@
 // Package onnxrun runs ONNX networks in pure Go.
 //
 // [Open] reads a model, [Model.Run] evaluates it, [Model.Field] makes it a
-// function of samples and times, which is what a sampler wants, and
-// [Model.Pullback] differentiates it. Nothing else is needed, and everything else
+// function of samples and times, which is what a sampler wants,
+// [Model.ConditionalOf] one of their classes as well, and [Model.Pullback]
+// differentiates it. Nothing else is needed, and everything else
 // is internal:
 //
 //	internal/onnx    what the file says
@@ -26,4 +27,19 @@
 //
 // What if the file is hostile? Every size is checked against [Limits] before
 // memory is taken, and whatever is wrong comes back as an error that says where.
+// External data are read from the model's folder and nowhere else, from regular
+// files. A file that is truncated while it is mapped is an error of the run that
+// needs what is gone, and so is a panic in any goroutine of this package
+// ([InternalError]); neither ends the process.
+//
+// How is work stopped? By its context: [Config.Open], Load and Parse, [Model.Run],
+// Plan and Profile stop before the next operator, or the next part of a large one,
+// and their error wraps the context's. What they leave undone the next call does.
+// A Model keeps no context. A field takes none: a sampler asks its own between
+// steps.
+//
+// How much memory does a model take? At most Limits.Memory for the constants, what
+// is made of them and one run; as much again may be kept ready for later runs. Of
+// runs at the same time each works in memory of its own: how many those are is for
+// the caller to bound.
 package onnxrun

@@ -18,6 +18,7 @@ import (
 type FieldSpec struct {
 	X     string // the input that takes the samples
 	Time  string // the input that takes the time, or whatever stands for it
+	Cond  string // the input that takes a condition of each sample, its class say; "": none does
 	Out   string // the output
 	Shape []int  // of one sample
 	// OutShape is the shape of one sample's output; nil: that of the sample. A
@@ -33,25 +34,51 @@ type FieldSpec struct {
 // The function may be called from many goroutines. After the first call with a
 // batch size it allocates nothing.
 func (m *Model) Field(shape ...int) (func(dst, x []float32, t []float64) error, error) {
-	return m.FieldOf(FieldSpec{Shape: shape})
+	return m.FieldOf(context.Background(), FieldSpec{Shape: shape})
 }
 
-// FieldOf is Field with the inputs named.
-func (m *Model) FieldOf(spec FieldSpec) (func(dst, x []float32, t []float64) error, error) {
-	f, err := m.field(spec)
-	if err != nil {
-		return nil, err
+// FieldOf is Field with the inputs named. The function lives as long as ctx: when
+// ctx is done a call stops within a node, also in the compilation of a plan, and
+// gives the error of ctx.
+func (m *Model) FieldOf(ctx context.Context, spec FieldSpec) (func(dst, x []float32, t []float64) error, error) {
+	if spec.Cond != "" {
+		return nil, fieldError("input %q takes a condition, and Field and Pullback give none: ConditionalOf does", spec.Cond)
 	}
-	f.compile, f.result = m.plan, f.out
-	if err := f.tryOne(); err != nil {
+	f, err := m.forward(ctx, spec)
+	if err != nil {
 		return nil, err
 	}
 	return f.eval, nil
 }
 
+// ConditionalOf is FieldOf with one more input, spec.Cond: cond holds the
+// conditions of len(t) samples side by side, as many values each as the input has
+// for one sample. A class's index is one value, rounded when the input is an
+// integer; a class as a unit vector, or an embedding, is several.
+func (m *Model) ConditionalOf(ctx context.Context, spec FieldSpec) (func(dst, x []float32, cond, t []float64) error, error) {
+	if spec.Cond == "" {
+		return nil, fieldError("no input is named for the condition; the model has %s", names(m.Inputs()))
+	}
+	f, err := m.forward(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return f.evaluate, nil
+}
+
+// forward is a field with its plan for one sample.
+func (m *Model) forward(ctx context.Context, spec FieldSpec) (*field, error) {
+	f, err := m.field(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	f.compile, f.ahead, f.result = m.plan, m.ahead, f.out
+	return f, f.tryOne()
+}
+
 // field finds the inputs and the output that a spec names.
-func (m *Model) field(spec FieldSpec) (*field, error) {
-	f := &field{plans: map[int]*plan.Plan{}, m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1}
+func (m *Model) field(ctx context.Context, spec FieldSpec) (*field, error) {
+	f := &field{ctx: ctx, plans: map[variant]*plan.Plan{}, m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1, cond: -1}
 	if spec.OutShape == nil {
 		f.outShape = f.shape
 	}
@@ -78,6 +105,14 @@ func (m *Model) field(spec FieldSpec) (*field, error) {
 	for i := range in {
 		switch {
 		case i == f.x:
+		case in[i].Name == spec.Cond:
+			f.cond, f.condDim = i, 1
+			for _, d := range in[i].Dims[min(1, len(in[i].Dims)):] {
+				if d.Size < 1 {
+					return nil, fieldError("input %q is %s: how many values a condition has is not known", in[i].Name, FormatDims(in[i].Dims))
+				}
+				f.condDim *= d.Size
+			}
 		case f.time < 0 && (spec.Time == "" || in[i].Name == spec.Time):
 			f.time = i
 		default:
@@ -87,11 +122,17 @@ func (m *Model) field(spec FieldSpec) (*field, error) {
 	if spec.Time != "" && f.time < 0 {
 		return nil, fieldError("no input %q for the time; the model has %s", spec.Time, names(in))
 	}
-	if f.time >= 0 {
-		switch d := in[f.time].DType; {
+	if spec.Cond != "" && f.cond < 0 {
+		return nil, fieldError("no input %q for the condition; the model has %s", spec.Cond, names(in))
+	}
+	for what, i := range map[string]int{"time": f.time, "condition": f.cond} {
+		if i < 0 {
+			continue
+		}
+		switch d := in[i].DType; {
 		case ops.IsFloat32(d), d == onnx.Double, d == onnx.Int64, d == onnx.Int32:
 		default:
-			return nil, fieldError("input %q is %v, which cannot take a time", in[f.time].Name, d)
+			return nil, fieldError("input %q is %v, which cannot take a %s", in[i].Name, d, what)
 		}
 	}
 	f.out = slices.IndexFunc(out, func(o Info) bool { return spec.Out == "" || o.Name == spec.Out })
@@ -103,7 +144,7 @@ func (m *Model) field(spec FieldSpec) (*field, error) {
 
 // tryOne compiles the plan for one sample, so that what cannot run is refused now.
 func (f *field) tryOne() error {
-	_, err := f.plan(1)
+	_, err := f.plan(variant{1, f.ahead != nil && f.time >= 0, f.ahead != nil && f.cond >= 0})
 	return err
 }
 
@@ -112,18 +153,49 @@ func fieldError(format string, args ...any) error {
 }
 
 type field struct {
+	ctx          context.Context // of every call: a sampler's field has nowhere else to take one from
 	m            *Model
 	shape        []int
 	outShape     []int
 	dim, outDim  int
 	x, time, out int // positions; time is -1 when the network takes none
 	fixed        int // the only batch size of the model; 0: any
+	cond         int // the position of the condition, -1 for none
+	condDim      int // its values a sample
 
-	compile func(inputs []ops.Type) (*plan.Plan, error)
-	result  int // which output of the compiled plan is out; the gradient is the next
+	compile func(ctx context.Context, inputs []ops.Type) (*plan.Plan, error)
+	ahead   func(ctx context.Context, inputs []ops.Type, early []int) (*plan.Plan, error) // for samples that share inputs; nil: as compile
+	result  int                                                                           // which output of the compiled plan is out; the gradient is the next
 
 	mu    sync.RWMutex
-	plans map[int]*plan.Plan // by batch size
+	plans map[variant]*plan.Plan
+	odd   []int // the batch sizes among them that are no power of two
+}
+
+// variant is what decides the plan for a call of the network: the batch size, and
+// whether the samples share their time and their condition.
+type variant struct {
+	n                int
+	oneTime, oneCond bool
+}
+
+// alike is the variant for samples at these times and under these conditions.
+func (f *field) alike(t, cond []float64) variant {
+	c := variant{n: len(t)}
+	if f.ahead == nil {
+		return c
+	}
+	same := func(v []float64, size int) bool {
+		for i := size; i < len(v); i++ {
+			if math.Float64bits(v[i]) != math.Float64bits(v[i-size]) {
+				return false
+			}
+		}
+		return true
+	}
+	c.oneTime = f.time >= 0 && same(t, 1)
+	c.oneCond = f.cond >= 0 && same(cond, f.condDim)
+	return c
 }
 
 // oddSizes is how many batch sizes that are no power of two get a plan.
@@ -140,37 +212,31 @@ func (f *field) take(n int) int {
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	odd := 0
-	for size := range f.plans {
-		if size == n {
-			return n
-		}
-		if size&(size-1) != 0 {
-			odd++
-		}
-	}
-	if odd < oddSizes {
+	if len(f.odd) < oddSizes || slices.Contains(f.odd, n) {
 		return n
 	}
 	return power
 }
 
-func (f *field) eval(dst, x []float32, t []float64) error {
-	if n := len(t); len(x) != n*f.dim || len(dst) != n*f.outDim {
-		return fieldError("field of shape %v: %d times, but %d elements in and %d out", f.shape, n, len(x), len(dst))
+func (f *field) eval(dst, x []float32, t []float64) error { return f.evaluate(dst, x, nil, t) }
+
+func (f *field) evaluate(dst, x []float32, cond, t []float64) error {
+	if n := len(t); len(x) != n*f.dim || len(dst) != n*f.outDim || len(cond) != n*f.condDim {
+		return fieldError("field of shape %v: %d times, but %d elements in, %d in conditions of %d and %d out", f.shape, n, len(x), len(cond), f.condDim, len(dst))
 	}
-	return f.calls(t, func(i, j int) error {
-		return f.call(dst[i*f.outDim:j*f.outDim], nil, nil, x[i*f.dim:j*f.dim], t[i:j])
+	return f.calls(t, cond, func(i, j int) error {
+		return f.call(dst[i*f.outDim:j*f.outDim], nil, nil, x[i*f.dim:j*f.dim], cond[i*f.condDim:j*f.condDim], t[i:j])
 	})
 }
 
 // calls splits samples into runs that one call of the network can take: [i, j).
-func (f *field) calls(t []float64, call func(i, j int) error) error {
-	one := f.oneTime()
+func (f *field) calls(t, cond []float64, call func(i, j int) error) error {
+	oneTime, oneCond := f.one(f.time), f.one(f.cond)
+	condOf := func(i int) []float64 { return cond[i*f.condDim : (i+1)*f.condDim] }
 	for i := 0; i < len(t); {
 		j := len(t)
-		if one {
-			for j = i + 1; j < len(t) && t[j] == t[i]; j++ {
+		if oneTime || oneCond {
+			for j = i + 1; j < len(t) && (!oneTime || t[j] == t[i]) && (!oneCond || slices.Equal(condOf(j), condOf(i))); j++ {
 			}
 		}
 		if f.fixed > 0 {
@@ -185,23 +251,23 @@ func (f *field) calls(t []float64, call func(i, j int) error) error {
 	return nil
 }
 
-// oneTime reports whether the network takes a single time for all samples.
-func (f *field) oneTime() bool {
-	if f.time < 0 {
+// one reports whether the network takes a single value of an input for all samples.
+func (f *field) one(input int) bool {
+	if input < 0 {
 		return false
 	}
-	d := f.m.program.Inputs[f.time].Dims
+	d := f.m.program.Inputs[input].Dims
 	return d != nil && (len(d) == 0 || d[0].Size == 1 && f.fixed != 1)
 }
 
 // call evaluates the network: out is its output and, when v is given, grad the
 // gradient of v·out. Either may be nil.
-func (f *field) call(out, grad, v, x []float32, t []float64) error {
-	pl, err := f.plan(len(t))
+func (f *field) call(out, grad, v, x []float32, cond, t []float64) error {
+	pl, err := f.plan(f.alike(t, cond))
 	if err != nil {
 		return err
 	}
-	mc, err := pl.Acquire()
+	mc, err := pl.Acquire(f.ctx)
 	if err != nil {
 		return err
 	}
@@ -210,10 +276,13 @@ func (f *field) call(out, grad, v, x []float32, t []float64) error {
 	if f.time >= 0 {
 		setTimes(mc.In[f.time], t)
 	}
+	if f.cond >= 0 {
+		setTimes(mc.In[f.cond], cond)
+	}
 	if v != nil {
 		set(mc.In[len(mc.In)-1], v)
 	}
-	if err := mc.Run(context.Background()); err != nil {
+	if err := mc.Run(f.ctx); err != nil {
 		return err
 	}
 	copy(out, ops.Data[float32](mc.Out[f.result]))
@@ -229,8 +298,8 @@ func set(in *ops.Tensor, x []float32) {
 	clear(to[copy(to, x):])
 }
 
-// setTimes writes a time for each element of the input, the last one again
-// where there are more elements than times.
+// setTimes writes times, or conditions, to the elements of the input, the last one
+// again where there are more elements than times.
 func setTimes(in *ops.Tensor, t []float64) {
 	for i := range in.Elems() {
 		v := t[min(i, len(t)-1)]
@@ -247,22 +316,22 @@ func setTimes(in *ops.Tensor, t []float64) {
 	}
 }
 
-func (f *field) plan(n int) (*plan.Plan, error) {
+func (f *field) plan(c variant) (*plan.Plan, error) {
 	if f.fixed > 0 {
-		n = f.fixed
+		c.n = f.fixed
 	}
 	f.mu.RLock()
-	known := f.plans[n]
+	known := f.plans[c]
 	f.mu.RUnlock()
 	if known != nil {
 		return known, nil
 	}
 	types := make([]ops.Type, len(f.m.program.Inputs))
 	for i, in := range f.m.program.Inputs {
-		types[i] = ops.Type{DType: in.DType, Shape: []int{n}}
+		types[i] = ops.Type{DType: in.DType, Shape: []int{c.n}}
 		switch {
 		case i == f.x:
-			types[i].Shape = append([]int{n}, f.shape...)
+			types[i].Shape = append([]int{c.n}, f.shape...)
 		case in.Dims != nil:
 			types[i].Shape = make([]int, len(in.Dims))
 			for j, d := range in.Dims {
@@ -270,22 +339,44 @@ func (f *field) plan(n int) (*plan.Plan, error) {
 				if d.Size < 0 {
 					types[i].Shape[j] = 1
 					if j == 0 {
-						types[i].Shape[j] = n
+						types[i].Shape[j] = c.n
 					}
 				}
 			}
 		}
 	}
-	pl, err := f.compile(types)
+	pl, err := f.shared(c, types)
+	if err == nil && pl == nil {
+		pl, err = f.compile(f.ctx, types)
+	}
 	if err != nil {
 		return nil, err
 	}
-	want, got := append([]int{n}, f.outShape...), pl.Outputs[f.result]
+	want, got := append([]int{c.n}, f.outShape...), pl.Outputs[f.result]
 	if !slices.Equal(got.Shape, want) || !ops.IsFloat32(got.DType) {
 		return nil, fieldError("output %q is %v, want float32%v", f.m.program.Outputs[f.out].Name, got, want)
 	}
 	f.mu.Lock()
-	f.plans[n] = pl
+	f.plans[c] = pl
+	if n := c.n; n&(n-1) != 0 && !slices.Contains(f.odd, n) {
+		f.odd = append(f.odd, n)
+	}
 	f.mu.Unlock()
 	return pl, nil
+}
+
+// shared is the plan for samples that share inputs; nil when they share none, or
+// when nothing is to be gained.
+func (f *field) shared(c variant, types []ops.Type) (*plan.Plan, error) {
+	var early []int
+	if c.oneTime {
+		early = append(early, f.time)
+	}
+	if c.oneCond {
+		early = append(early, f.cond)
+	}
+	if early == nil {
+		return nil, nil
+	}
+	return f.ahead(f.ctx, types, early)
 }

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -29,13 +28,6 @@ type Config struct {
 	Limits Limits
 }
 
-// Limits bound what a model file may ask for; a zero field has a generous
-// default. What exceeds one is refused with a *LimitError.
-type Limits struct {
-	File   onnx.Limits // what the file may hold
-	Memory int64       // bytes that a run of the network may take; default 64 GiB
-}
-
 // Model is a network ready to run. It is safe for concurrent use: runs at the
 // same time share the weights and the worker threads, each in memory of its own.
 type Model struct {
@@ -46,42 +38,49 @@ type Model struct {
 	plans map[string]*entry
 }
 
+// entry is a plan in the making, or made.
 type entry struct {
-	once sync.Once
-	plan *plan.Plan
-	err  error
+	ready chan struct{} // closed when plan and err are there
+	plan  *plan.Plan
+	err   error
 }
 
 // Open reads the model at path and checks every node. Errors are a
 // *FormatError, an *UnsupportedError, a *LimitError or one of package os.
-// Weights stay in the mapped file: it must not change before Close.
-func Open(path string) (*Model, error) { return Config{}.Open(path) }
+// Weights stay in the mapped file, which should not change before Close: results
+// would then be wrong, or the error of the run that finds its end gone.
+//
+// Open reads with the zero Config and cannot be cancelled; see [Config.Open].
+func Open(path string) (*Model, error) { return Config{}.Open(context.Background(), path) }
 
 // Load is Open for a file of fsys; external data are read beside it.
-func Load(fsys fs.FS, name string) (*Model, error) { return Config{}.Load(fsys, name) }
+func Load(fsys fs.FS, name string) (*Model, error) {
+	return Config{}.Load(context.Background(), fsys, name)
+}
 
 // Parse is Open for the bytes of a model without external data.
-func Parse(data []byte) (*Model, error) { return Config{}.Parse(data) }
+func Parse(data []byte) (*Model, error) { return Config{}.Parse(context.Background(), data) }
 
-// Open is the function Open with this configuration.
-func (c Config) Open(path string) (*Model, error) {
-	m, err := onnx.Open(path, c.Limits.File)
-	return c.build(path, m, err)
+// Open is the function Open with this configuration. It stops when ctx is done,
+// with an error that wraps ctx's; the model does not keep ctx.
+func (c Config) Open(ctx context.Context, path string) (*Model, error) {
+	m, err := onnx.Open(ctx, path, onnx.Limits(c.Limits))
+	return c.build(ctx, path, m, err)
 }
 
-// Load is the function Load with this configuration.
-func (c Config) Load(fsys fs.FS, name string) (*Model, error) {
-	m, err := onnx.Load(fsys, name, c.Limits.File)
-	return c.build(name, m, err)
+// Load is the function Load with this configuration, and ctx as in Config.Open.
+func (c Config) Load(ctx context.Context, fsys fs.FS, name string) (*Model, error) {
+	m, err := onnx.Load(ctx, fsys, name, onnx.Limits(c.Limits))
+	return c.build(ctx, name, m, err)
 }
 
-// Parse is the function Parse with this configuration.
-func (c Config) Parse(data []byte) (*Model, error) {
-	m, err := onnx.Parse(data, c.Limits.File)
-	return c.build("", m, err)
+// Parse is the function Parse with this configuration, and ctx as in Config.Open.
+func (c Config) Parse(ctx context.Context, data []byte) (*Model, error) {
+	m, err := onnx.Parse(ctx, data, onnx.Limits(c.Limits))
+	return c.build(ctx, "", m, err)
 }
 
-func (c Config) build(name string, file *onnx.Model, err error) (*Model, error) {
+func (c Config) build(ctx context.Context, name string, file *onnx.Model, err error) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -89,17 +88,14 @@ func (c Config) build(name string, file *onnx.Model, err error) (*Model, error) 
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	memory := c.Limits.Memory
-	if memory == 0 {
-		memory = 64 << 30
-	}
-	program, err := plan.New(file, plan.Options{Threads: threads, Memory: memory, Exact: c.Exact})
+	limits := onnx.Limits(c.Limits).WithDefaults()
+	program, err := plan.New(ctx, file, plan.Options{Threads: threads, Memory: limits.Memory, Elems: limits.TensorElems, Exact: c.Exact})
 	if err != nil {
 		file.Close()
 		return nil, inFile(err, name)
 	}
 	m := &Model{file: file, program: program, plans: map[string]*entry{}}
-	if err := m.tryBatchOne(); err != nil {
+	if err := m.tryBatchOne(ctx); err != nil {
 		m.Close()
 		return nil, inFile(err, name)
 	}
@@ -108,7 +104,7 @@ func (c Config) build(name string, file *onnx.Model, err error) (*Model, error) 
 
 // tryBatchOne compiles the model for one sample when only its batch size is
 // open, so that what it cannot run is refused now and not at the first run.
-func (m *Model) tryBatchOne() error {
+func (m *Model) tryBatchOne(ctx context.Context) error {
 	types := make([]ops.Type, len(m.program.Inputs))
 	for i, in := range m.program.Inputs {
 		if in.Dims == nil || in.DType == 0 {
@@ -129,7 +125,7 @@ func (m *Model) tryBatchOne() error {
 			return nil
 		}
 	}
-	_, err := m.plan(types)
+	_, err := m.planFor(ctx, types, nil)
 	return err
 }
 
@@ -138,6 +134,7 @@ func inFile(err error, name string) error {
 	var f *FormatError
 	var u *UnsupportedError
 	var l *LimitError
+	var i *InternalError
 	switch {
 	case errors.As(err, &f) && f.File == "":
 		f.File = name
@@ -145,6 +142,8 @@ func inFile(err error, name string) error {
 		u.File = name
 	case errors.As(err, &l) && l.File == "":
 		l.File = name
+	case errors.As(err, &i) && i.File == "":
+		i.File = name
 	}
 	return err
 }
@@ -169,23 +168,19 @@ func (m *Model) Threads() int { return m.program.Threads() }
 
 // Run evaluates the network once. Inputs are found by name, or by position
 // when they have none. The outputs come in the model's order.
+//
+// When ctx is done, Run stops within a part of an operator and its error wraps
+// ctx's. That is no harm to the model: the next Run starts afresh.
 func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
 	bound, types, err := m.bind(inputs)
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.planFor(types, bound)
-	if err != nil {
-		return nil, err
-	}
-	mc, err := pl.Acquire()
+	pl, mc, err := m.machine(ctx, types, bound)
 	if err != nil {
 		return nil, err
 	}
 	defer pl.Release(mc)
-	for i, t := range bound {
-		fill(mc.In[i], t.Data)
-	}
 	if err := mc.Run(ctx); err != nil {
 		return nil, err
 	}
@@ -194,6 +189,22 @@ func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
 		out[i] = copyOut(m.program.Outputs[i].Name, t)
 	}
 	return out, nil
+}
+
+// machine is a plan for inputs and a machine of it with the inputs filled in.
+func (m *Model) machine(ctx context.Context, types []ops.Type, bound []Tensor) (*plan.Plan, *plan.Machine, error) {
+	pl, err := m.planFor(ctx, types, bound)
+	if err != nil {
+		return nil, nil, err
+	}
+	mc, err := pl.Acquire(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, t := range bound {
+		fill(mc.In[i], t.Data)
+	}
+	return pl, mc, nil
 }
 
 // bind puts inputs in the model's order and checks them.
@@ -262,7 +273,16 @@ func names(list []Info) string {
 }
 
 // plan is the plan for inputs of these types, compiled at most once.
-func (m *Model) plan(types []ops.Type) (*plan.Plan, error) { return m.planFor(types, nil) }
+func (m *Model) plan(ctx context.Context, types []ops.Type) (*plan.Plan, error) {
+	return m.planFor(ctx, types, nil)
+}
+
+// ahead is the plan for samples that share inputs; see plan.CompileAhead.
+func (m *Model) ahead(ctx context.Context, types []ops.Type, early []int) (*plan.Plan, error) {
+	return m.cached(ctx, fmt.Sprint("ahead ", early, types), func() (*plan.Plan, error) {
+		return m.program.CompileAhead(ctx, types, early)
+	})
+}
 
 // maxPlans bounds the plans kept of a model: there can be one for every shape
 // and, where shapes are decided by values, for every value.
@@ -270,7 +290,7 @@ const maxPlans = 64
 
 // planFor is plan for given inputs: the values of those that decide shapes count
 // as constants, and other values make another plan.
-func (m *Model) planFor(types []ops.Type, bound []Tensor) (*plan.Plan, error) {
+func (m *Model) planFor(ctx context.Context, types []ops.Type, bound []Tensor) (*plan.Plan, error) {
 	var key []byte
 	for _, t := range types {
 		key = append(key, byte(t.DType), byte(len(t.Shape)))
@@ -290,54 +310,52 @@ func (m *Model) planFor(types []ops.Type, bound []Tensor) (*plan.Plan, error) {
 		fill(values[i], bound[i].Data)
 		key = append(binary.AppendUvarint(key, uint64(i)), values[i].Mem()...)
 	}
-	e := m.entry(string(key))
-	e.once.Do(func() { e.plan, e.err = m.program.Compile(types, values) })
-	return e.plan, e.err
+	return m.cached(ctx, string(key), func() (*plan.Plan, error) { return m.program.Compile(ctx, types, values) })
 }
 
-// entry is the place of a plan in the cache, which forgets all it has when it
-// would grow past maxPlans.
-func (m *Model) entry(key string) *entry {
+// cached is the plan that key stands for: from the cache, or made by one caller
+// while others wait. Failures are not kept: a caller whose context was done fails
+// alone, and those who waited try again.
+func (m *Model) cached(ctx context.Context, key string, compile func() (*plan.Plan, error)) (*plan.Plan, error) {
+	for {
+		e, mine := m.entry(key)
+		if !mine {
+			select {
+			case <-e.ready:
+			case <-ctx.Done():
+				return nil, fmt.Errorf("onnxrun: stopped: %w", ctx.Err())
+			}
+			if e.err != nil && (errors.Is(e.err, context.Canceled) || errors.Is(e.err, context.DeadlineExceeded)) {
+				continue
+			}
+			return e.plan, e.err
+		}
+		e.plan, e.err = compile()
+		if e.err != nil {
+			m.mu.Lock()
+			if m.plans[key] == e {
+				delete(m.plans, key)
+			}
+			m.mu.Unlock()
+		}
+		close(e.ready)
+		return e.plan, e.err
+	}
+}
+
+// entry is the place of a plan in the cache, and whether the caller is to make
+// it. The cache forgets all it has when it would grow past maxPlans, or when its
+// plans hold much memory.
+func (m *Model) entry(key string) (e *entry, mine bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.plans[key]
-	if e == nil {
-		if len(m.plans) >= maxPlans {
-			clear(m.plans)
-		}
-		e = &entry{}
-		m.plans[key] = e
+	if e := m.plans[key]; e != nil {
+		return e, false
 	}
-	return e
-}
-
-// FileInfo is what a model's file says of itself.
-type FileInfo struct {
-	IRVersion  int64
-	Producer   string           // name and version of what wrote the file
-	Graph      string           // name of the graph
-	Opset      map[string]int64 // domain → version; "" is ai.onnx
-	Operators  map[string]int   // how often each occurs, constants left out
-	Parameters int64            // elements of the floating-point weights
-}
-
-// File says what the model's file says of itself, before anything was folded
-// or joined.
-func (m *Model) File() FileInfo {
-	f := FileInfo{
-		IRVersion: m.file.IRVersion,
-		Producer:  strings.TrimSpace(m.file.Producer + " " + m.file.ProducerVersion),
-		Graph:     m.file.Name,
-		Opset:     maps.Clone(m.file.Opset),
-		Operators: map[string]int{},
+	if len(m.plans) >= maxPlans || m.program.Crowded() {
+		clear(m.plans)
 	}
-	for i := range m.file.Graph.Nodes {
-		f.Operators[m.file.Graph.Nodes[i].Op]++
-	}
-	for _, w := range m.file.Graph.Weights {
-		if ops.IsFloat32(w.DType) || w.DType == onnx.Double {
-			f.Parameters += int64(w.Elems())
-		}
-	}
-	return f
+	e = &entry{ready: make(chan struct{})}
+	m.plans[key] = e
+	return e, true
 }

@@ -18,7 +18,7 @@ const models = "../testdata/models"
 
 func open(t testing.TB, name string, threads int) *onnxrun.Model {
 	t.Helper()
-	m, err := onnxrun.Config{Threads: threads}.Open(filepath.Join(models, name))
+	m, err := onnxrun.Config{Threads: threads}.Open(t.Context(), filepath.Join(models, name))
 	if err != nil {
 		t.Fatal(err)
 	}

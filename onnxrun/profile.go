@@ -12,6 +12,7 @@ type Stats struct {
 	Nodes  []NodeStats // in running order
 	FLOPs  float64     // multiplications and additions of one run
 	Memory int         // bytes of the arena: everything but the weights
+	Out    []int       // where each output comes from, as in NodeStats.From
 }
 
 // NodeStats is one operator of a plan. Operators that the plan has joined
@@ -22,6 +23,7 @@ type NodeStats struct {
 	Algo  string // the algorithm chosen, where there is a choice
 	Shape []int  // of the first output
 	FLOPs float64
+	From  []int         // where its inputs come from: a place in Stats.Nodes, or −1−k for input k; constants are left out
 	Time  time.Duration // of the profiled run; 0 from Plan
 }
 
@@ -35,26 +37,27 @@ func Peak() float64 { return plan.Peak() }
 
 // Plan compiles the model for inputs of these shapes and says what a run will
 // do; of the data, only those that decide shapes are looked at.
-func (m *Model) Plan(inputs ...Tensor) (*Stats, error) {
+func (m *Model) Plan(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 	bound, types, err := m.bind(inputs)
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.planFor(types, bound)
+	pl, err := m.planFor(ctx, types, bound)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stats{Memory: pl.Arena}
-	for _, n := range pl.Nodes() {
+	w := pl.Wiring()
+	s := &Stats{Memory: pl.Arena, Out: w.Out}
+	for i, n := range pl.Nodes() {
 		s.FLOPs += n.FLOPs
-		s.Nodes = append(s.Nodes, NodeStats{Name: n.Name, Op: n.Op, Algo: n.Algo, Shape: n.Out.Shape, FLOPs: n.FLOPs})
+		s.Nodes = append(s.Nodes, NodeStats{Name: n.Name, Op: n.Op, Algo: n.Algo, Shape: n.Out.Shape, FLOPs: n.FLOPs, From: w.From[i]})
 	}
 	return s, nil
 }
 
 // Profile runs the model once and times every operator.
 func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
-	s, err := m.Plan(inputs...)
+	s, err := m.Plan(ctx, inputs...)
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +65,11 @@ func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl, err := m.planFor(types, bound)
-	if err != nil {
-		return nil, err
-	}
-	mc, err := pl.Acquire()
+	pl, mc, err := m.machine(ctx, types, bound)
 	if err != nil {
 		return nil, err
 	}
 	defer pl.Release(mc)
-	for i, t := range bound {
-		fill(mc.In[i], t.Data)
-	}
 	times := make([]time.Duration, len(s.Nodes))
 	if err := mc.Profile(ctx, times); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func TestPullbackGivesTheFieldAndAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pullback, err := m.PullbackOf(onnxrun.FieldSpec{Shape: net.shape})
+		pullback, err := m.PullbackOf(t.Context(), onnxrun.FieldSpec{Shape: net.shape})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,10 +119,10 @@ func TestPullbackErrors(t *testing.T) {
 	if _, err := m.Pullback(3); err == nil {
 		t.Error("a pullback of shape [3] from a network of points in the plane")
 	}
-	if _, err := m.PullbackOf(onnxrun.FieldSpec{Shape: []int{2}, OutShape: []int{10}}); err == nil {
+	if _, err := m.PullbackOf(t.Context(), onnxrun.FieldSpec{Shape: []int{2}, OutShape: []int{10}}); err == nil {
 		t.Error("a pullback of an output of shape [10] from one of points in the plane")
 	}
-	f, err := m.PullbackOf(onnxrun.FieldSpec{Shape: []int{2}})
+	f, err := m.PullbackOf(t.Context(), onnxrun.FieldSpec{Shape: []int{2}})
 	if err != nil {
 		t.Fatal(err)
 	}

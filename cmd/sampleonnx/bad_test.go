@@ -84,6 +84,15 @@ func TestBadInput(t *testing.T) {
 	card := put("card.onnx", tinyModel("Mul", "", nil))
 	put("card.score.json", []byte(`{"score": 1, "sigma": 3}`))
 	out := filepath.Join(dir, "out.npy")
+	if err := os.Mkdir(filepath.Join(dir, "pipeline"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	beside := put("pipeline/model.onnx", tinyModel("Mul", "", nil))
+	put("pipeline/scheduler_config.json", []byte(`{"_class_name": "DDIMScheduler", "prediction_type": "score"}`))
+	recordedStats, err := os.ReadFile(filepath.Join(golden, "stats.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	for _, c := range []struct {
 		name string
@@ -120,9 +129,12 @@ func TestBadInput(t *testing.T) {
 		{"order", exitUsage, "has orders 1 to 3", []string{good, "--sampler", "unipc", "--set", "sampler.order=4"}},
 		{"steps of the adaptive solver", exitUsage, "the adaptive solver chooses", []string{good, "--sampler", "adaptive", "--steps", "10"}},
 		{"one level", exitUsage, "2 levels or more", []string{good, "--sampler", "cas", "--steps", "1"}},
-		{"rng", exitUsage, "want one of philox, torch", []string{good, "--rng", "mt"}},
+		{"rng", exitUsage, "want one of philox, torch, jax", []string{good, "--rng", "mt"}},
 		{"rng in batches", exitUsage, "all 16 samples are one batch", []string{good, "--rng", "torch", "-b", "4"}},
 		{"rng and noise", exitUsage, "of no use with --noise", []string{good, "--rng", "torch", "--noise", "x.npz"}},
+		{"jax's rng and noise", exitUsage, "--rng jax is of no use with --noise", []string{good, "--rng", "jax", "--noise", "x.npz"}},
+		{"jax's rng of the adaptive solver", exitUsage, "only --rng philox", []string{good, "--rng", "jax", "--sampler", "adaptive"}},
+		{"steps of an adaptive sampler", exitUsage, "the adaptive solver chooses its steps", []string{good, "--sampler", "dpm_adaptive", "--steps", "9"}},
 		{"rng of the adaptive solver", exitUsage, "only --rng philox", []string{good, "--rng", "torch", "--sampler", "adaptive"}},
 		{"predictor", exitUsage, "is not one of euler_maruyama", []string{good, "--sampler", "pc", "--predictor", "x"}},
 		{"corrector norm", exitUsage, "is not one of sample, dim, batch", []string{good, "--sampler", "pc", "--corrector-norm", "x"}},
@@ -151,6 +163,36 @@ func TestBadInput(t *testing.T) {
 		{"run: suffix", exitUsage, "must be .npz or .npy", []string{"run", good, "-o", "y.txt"}},
 		{"bench: batch", exitUsage, "--batch 0", []string{"bench", good, "-b", "0"}},
 		{"bench: shape", exitUsage, "no such input", []string{"bench", good, "--shape", "q=1"}},
+		{"ddpm without a chain", exitUsage, "--set beta_min=0.0001", []string{good, "--sde", "ddpm"}},
+		{"betas of vp for ddpm", exitUsage, "between 0 and 1; those of sde vp are 1000 times as large", []string{good, "--sde", "ddpm", "--set", "levels=1000", "--set", "beta_min=0.1", "--set", "beta_max=20"}},
+		{"betas and levels", exitUsage, "levels is 3, but there are 2 betas", []string{good, "--sde", "ddpm", "--set", "levels=3", "--set", "betas=0.1,0.2"}},
+		{"a beta", exitUsage, "element 1 is 2", []string{good, "--set", "betas=0.1,2"}},
+		{"flow off its path", exitUsage, "output flow with sde ve", []string{good, "--set", "output=flow"}},
+		{"F of VP", exitUsage, "output edm_F with sde vp", []string{good, "--set", "output=edm_F", "--sde", "vp", "--set", "beta_min=0.1", "--set", "beta_max=20", "--set", "sigma_data=1"}},
+		{"v of VE", exitUsage, "output v with sde ve and c_in none", []string{good, "--set", "output=v"}},
+		{"no sigma_data", exitUsage, "--set sigma_data=0.5", []string{good, "--set", "output=edm_F"}},
+		{"c_in of flow", exitUsage, "c_in edm with sde flow", []string{good, "--sde", "flow", "--set", "output=flow", "--set", "c_in=edm", "--set", "sigma_data=1"}},
+		{"betas of VE", exitUsage, "betas with sde ve", []string{good, "--set", "betas=0.1,0.2"}},
+		{"mean", exitUsage, "mean has 3 numbers: want one, or one for each channel or element", []string{good, "--set", "mean=1,2,3"}},
+		{"logit_alpha", exitUsage, "want a number from 0 to below 0.5", []string{good, "--set", "logit_alpha=0.5"}},
+		{"levels of no ladder", exitUsage, "was trained at all levels of vp", []string{good, "--sde", "vp", "--set", "beta_min=0.1", "--set", "beta_max=20", "--sampler", "euler", "--schedule", "index"}},
+		{"more steps than levels", exitUsage, "the network was trained at 20 levels", []string{good, "--sampler", "euler", "--schedule", "index", "--steps", "30"}},
+		{"spacing", exitUsage, "is not one of linspace, leading, trailing", []string{good, "--sampler", "euler", "--set", "sampler.spacing=even"}},
+		{"useless shift", exitUsage, "--set shift is of no use to --sampler ald", []string{good, "--set", "shift=3"}},
+		{"scheduler_config.json", exitModel, "prediction_type \"score\" is no output", []string{beside}},
+		{"loss: no data", exitUsage, "want a model and data", []string{"loss", good}},
+		{"loss: shape", exitUsage, "samples have [4]", []string{"loss", good, put("d5.npy", array(3, 5))}},
+		{"loss: levels", exitUsage, "--levels 0", []string{"loss", good, put("d4.npy", array(3, 4)), "--levels", "0"}},
+		{"loss: two arrays", exitUsage, "want one file of samples", []string{"loss", good, "a.npy", "b.npy"}},
+		{"loss: no picture", exitFailed, "not a PNG image", []string{"loss", good, put("no.png", []byte("text"))}},
+		{"loss: output", exitUsage, "the suffix must be .png", []string{"loss", good, "d.npy", "-o", "x.txt"}},
+		{"loss: another law", exitUsage, "its samples have shape [2]", []string{"loss", good, put("e4.npy", array(3, 4)), "--exact-score", model("mixture2")}},
+		{"inspect: data without --probe", exitUsage, "--data is of use to --probe alone", []string{"inspect", good, "--data", "x.npy"}},
+		{"inspect: no data", exitFailed, "no such file", []string{"inspect", good, "--probe", "--data", filepath.Join(dir, "none.npy")}},
+		{"verify: record what", exitUsage, "is no file of statistics", []string{"verify", good, filepath.Join(golden, "gaussian4_ald.npz"), "--record", "x.npy"}},
+		{"verify: record which", exitUsage, "gaussian4_ald, gaussian4_pc_ve_em", []string{"verify", good, put("stats.json", recordedStats), "--record", "x.npy"}},
+		{"verify: record too few", exitUsage, "3 samples, but gaussian4_ald has the statistics of 20000", []string{"verify", good, put("stats2.json", recordedStats), "--entry", "gaussian4_ald", "--record", put("f4.npy", array(3, 4))}},
+		{"verify: entry alone", exitUsage, "--entry is of use to --record alone", []string{"verify", good, filepath.Join(golden, "stats.json"), "--entry", "gaussian4_ald"}},
 		{"verify: other model", exitUsage, "was recorded with", []string{"verify", good, filepath.Join(golden, "swissroll_ald.npz")}},
 		{"verify: no golden", exitFailed, "no such file", []string{"verify", good, filepath.Join(dir, "none.npz")}},
 		{"verify: wrong kind", exitUsage, "neither meta", []string{"verify", good, filepath.Join(models, "gaussian4.law.npz")}},

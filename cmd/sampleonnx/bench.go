@@ -55,7 +55,7 @@ func bench(ctx context.Context, args []string, std streams) error {
 		return usagef("--batch %d: want 1 or more", *batch)
 	}
 	begin := time.Now()
-	m, err := openModel(f.Arg(0), config)
+	m, err := openModel(ctx, f.Arg(0), config)
 	if err != nil {
 		return err
 	}

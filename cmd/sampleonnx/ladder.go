@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -48,6 +49,9 @@ func descents() []descent {
 		{"dpm3", "DPM-Solver-3", 20, 0, churned, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
 			return sampler.DPMSolver{Sigmas: l, Order: 3, Churn: churn(s), SNoise: s.SNoise}
 		}},
+		{"dpm_fast", "DPM-Solver-fast", 20, 0, nil, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DPMSolver{Sigmas: l, Orders: sampler.FastOrders(3*len(l) - 4)} // the most that so many steps can spend
+		}},
 		{"lms", "linear multistep", 50, 0, []string{order}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
 			return sampler.LMS{Sigmas: l, Order: s.Order}
 		}},
@@ -75,8 +79,8 @@ func descents() []descent {
 		{"ddim", "DDIM", 100, 0, []string{eta, clip}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
 			return sampler.DDIM{Sigmas: l, Eta: s.Eta, Clip: s.Clip}
 		}},
-		{"ddpm", "DDPM", 200, 0, []string{clip}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
-			return sampler.DDPM{Sigmas: l, Clip: s.Clip}
+		{"ddpm", "DDPM", 200, 0, []string{clip, "sampler.variance"}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
+			return sampler.DDPM{Sigmas: l, Clip: s.Clip, Large: s.Variance == "fixed_large"}
 		}},
 		{"cas", "consistent annealed sampling", 200, 0, []string{"sampler.eps"}, func(l []float64, s card.Sampler, _ noiseKind) sampler.Sampler {
 			return sampler.Consistent{Sigmas: l, Eps: s.Eps, Denoise: s.Denoise}
@@ -107,14 +111,28 @@ func descentsWith(key string) []string {
 
 // defaults completes the settings.
 func (d descent) defaults(c *card.Card, set func(key string, value any, why string)) {
-	set("sampler.n", d.steps, "")
 	schedule := "karras"
-	if d.name == "cas" {
+	switch {
+	case d.name == "cas":
 		schedule = "geometric"
+	case d.name == "dpm_fast":
+		schedule = "exponential"
+	case c.SDE == "ddpm":
+		schedule = "index"
+	case c.SDE == "flow":
+		schedule = "time"
 	}
 	set("sampler.schedule", schedule, "")
-	if c.Sampler.Schedule == "karras" {
+	if known := trained(c); c.Sampler.Schedule == "index" && known != nil {
+		set("sampler.spacing", "linspace", "")
+		set("sampler.n", min(d.steps, len(known)), "")
+	}
+	set("sampler.n", d.steps, "")
+	switch c.Sampler.Schedule {
+	case "karras":
 		set("sampler.rho", 7, "")
+	case "polyexponential":
+		set("sampler.rho", 1, "")
 	}
 	if slices.Contains(d.keys, "sampler.eta") {
 		set("sampler.eta", d.eta, "")
@@ -135,31 +153,48 @@ func (d descent) check(c *card.Card) error {
 	return nil
 }
 
+// dpmAdaptive builds the sampler that chooses its levels, in VE coordinates as those on a ladder.
+func (r *recipe) dpmAdaptive(c *card.Card) {
+	hi, lo, prior := ends(c)
+	r.path = pathOf(c)
+	if !isVE(c) {
+		r.outer = pathOf(c)
+	}
+	s := c.Sampler
+	r.sampler = sampler.DPMAdaptive{SigmaMax: hi, SigmaMin: lo, Order: s.Order, RTol: s.RTol, ATol: s.ATol, Coupled: s.Coupled, Denoise: s.Denoise}
+	r.coupled = s.Coupled
+	r.top, r.most = hi, prior
+	r.start = func(b *sampler.Batch) error { return b.Prior(prior) }
+	r.about = fmt.Sprintf("DPM-Solver of order %d with adaptive steps (%s), %.4g to %.4g, rtol %.4g, atol %.4g", cmp.Or(s.Order, 3), c.SDE, hi, lo, s.RTol, s.ATol)
+}
+
 // descend builds a sampler on a ladder. It works in VE coordinates, x_t/α at the level σ/α, in which the equations of every process are the same.
 func (r *recipe) descend(d descent, c *card.Card, in noiseKind) error {
 	if err := d.check(c); err != nil {
 		return err
 	}
-	sde := process(c)
-	path, ok := sde.(schedules.Timed)
-	if !ok {
-		return usagef("--sampler %s: the times of the process %s are not known by its noise", d.name, c.SDE)
-	}
-	lo, hi := sigmaRange(c)
-	prior := hi
-	if c.SDE != "ve" {
-		ends := schedules.Ladder(path, []float64{sde.T(), c.TEps})
-		alpha, _ := path.Marginal(sde.T())
-		hi, lo, prior = ends[0], ends[1], sde.Prior()/alpha
-		r.outer, r.path = path, path
-	} else {
-		r.path = schedules.Sigma{}
+	path := pathOf(c)
+	hi, lo, prior := ends(c)
+	r.path = path
+	if !isVE(c) {
+		r.outer = path
 	}
 	n := c.Sampler.N
 	if d.name != "cas" && !c.Sampler.Denoise {
 		n++ // n steps end at the lowest level
 	}
 	sigmas := snapped(c, spaced(c, path, hi, lo, n))
+	if c.Sampler.Schedule == "index" {
+		var err error
+		if sigmas, err = stepsOf(c, d, c.Sampler.N); err != nil {
+			return err
+		}
+		hi = sigmas[0]
+		if !isVE(c) {
+			alpha, _ := path.Marginal(path.Time(hi))
+			prior = 1 / alpha
+		}
+	}
 	settings := c.Sampler
 	if d.name == "cas" && settings.Eps == 0 {
 		settings.Eps = consistentEps(sigmas)
@@ -184,21 +219,36 @@ func spaced(c *card.Card, path schedules.Timed, hi, lo float64, n int) []float64
 		return schedules.Linear(hi, lo, n)
 	case "geometric", "exponential":
 		return schedules.Geometric(hi, lo, n)
+	case "polyexponential":
+		return schedules.PolyExponential(hi, lo, c.Sampler.Rho, n)
 	case "vp":
-		if c.SDE == "ve" { // the times of Song et al.'s VP process at these levels
+		if _, ok := path.(schedules.Sigma); ok || c.SDE == "ve" { // the times of Song et al.'s VP process at these levels
 			path = schedules.VP{}
 		}
 		return schedules.Ladder(path, schedules.Linear(path.Time(hi), path.Time(lo), n))
+	case "time":
+		if isVE(c) { // whose σ is geometric in its time
+			return schedules.Geometric(hi, lo, n)
+		}
+		times := schedules.Linear(path.Time(hi), path.Time(lo), n)
+		if c.SDE == "flow" && c.Shift > 0 {
+			sampler.ShiftTimes(times, c.Shift)
+		}
+		return schedules.Ladder(path, times)
 	}
 	return schedules.Karras(hi, lo, c.Sampler.Rho, n)
 }
 
 // snapped moves a ladder to the levels of a VE network that is told a level's index: between them it knows nothing.
 func snapped(c *card.Card, sigmas []float64) []float64 {
-	if c.SDE != "ve" || c.TimeKind != "index" && c.TimeKind != "index_desc" {
+	counts := c.TimeKind == "index" || c.TimeKind == "index_desc"
+	if !(isVE(c) && counts) && !(c.SDE == "ddpm" && strings.HasPrefix(c.TimeDType, "int")) {
 		return sigmas
 	}
-	known := ladderOf(c)
+	known := trained(c)
+	if known == nil {
+		return sigmas
+	}
 	out := make([]float64, len(sigmas))
 	for i, s := range sigmas {
 		out[i] = known[min(max(int(math.Round(schedules.Index(known, s))), 0), len(known)-1)]

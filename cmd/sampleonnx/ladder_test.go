@@ -74,7 +74,7 @@ func TestLaddersOfVP(t *testing.T) {
 	}
 	const n = 2000
 	limit := stats.TwoSided(chance / 4)
-	for _, name := range append(card.Descents(), "adaptive", "ode_heun") {
+	for _, name := range append(card.Descents(), "adaptive", "dpm_adaptive", "ode_heun") {
 		for _, schedule := range card.Schedules()[:2] {
 			out := filepath.Join(t.TempDir(), "x.npy")
 			args := []string{net, "-q", "--sde", "vp", "--set", "beta_min=0.1", "--set", "beta_max=20", "--set", "output=score", "--sampler", name, "-n", "2000", "-o", out}
@@ -100,7 +100,7 @@ func TestSpaced(t *testing.T) {
 	c.Sampler.Rho = 7
 	for name, want := range map[string][]float64{
 		"karras": schedules.Karras(8, 0.05, 7, 5), "geometric": schedules.Geometric(8, 0.05, 5), "exponential": schedules.Geometric(8, 0.05, 5),
-		"linear": schedules.Linear(8, 0.05, 5), "vp": nil,
+		"polyexponential": schedules.PolyExponential(8, 0.05, 7, 5), "linear": schedules.Linear(8, 0.05, 5), "vp": nil,
 	} {
 		c.Sampler.Schedule = name
 		got := spaced(c, schedules.VE{SigmaMin: 0.05, SigmaMax: 8}, 8, 0.05, 5)
@@ -154,4 +154,23 @@ func TestTorchNoise(t *testing.T) {
 		}
 	}
 	must(t, net, "-q", "--sde", "ve", "--sigma-min", "1", "--sigma-max", "3", "--sampler", "dpmpp_2m_sde", "--rng", "torch", "-n", "5000", "-o", out)
+}
+
+// With --rng jax the start is what key, sub = split(PRNGKey(7)); normal(sub, (n, 2)) prints, in batches of any size.
+func TestJaxNoise(t *testing.T) {
+	dir := t.TempDir()
+	net, out := filepath.Join(dir, "n.onnx"), filepath.Join(dir, "x.npy")
+	if err := os.WriteFile(net, tinyModel("Mul", "", nil), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	want := []float64{0.4541, 0.9392, -0.2689, -0.1909, -0.8079, 0.0583, 0.8394, 0.7949}
+	for _, batch := range []string{"1", "3", "4"} {
+		must(t, net, "-q", "--sde", "ve", "--sigma-min", "1", "--sigma-max", "3", "--set", "output=score", "--sampler", "euler", "--steps", "1",
+			"--rng", "jax", "-s", "7", "-n", "4", "-b", batch, "-o", out)
+		for i, x := range readNPY(t, out).Data.([]float32) {
+			if math.Abs(float64(x)/-24-want[i]) > 5.1e-5 {
+				t.Errorf("value %d: %.4f, want %.4f", i, float64(x)/-24, want[i])
+			}
+		}
+	}
 }

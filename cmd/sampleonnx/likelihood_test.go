@@ -90,7 +90,7 @@ func TestLikelihoodTraces(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}
-			args := []string{"likelihood", model(name), small, "--json", "--trace", how, "--rtol", "1e-4", "--atol", "1e-4"}
+			args := []string{"likelihood", model(name), small, "--json", "--trace", how, "--rtol", "1e-5", "--atol", "1e-5"}
 			var r likelihoods
 			if err := json.Unmarshal([]byte(must(t, args...)), &r); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,10 @@
 //	sampleonnx bench MODEL                   time it
 //	sampleonnx verify MODEL GOLDEN           compare with recorded results
 //	sampleonnx likelihood MODEL DATA.npy     log p of data
+//	sampleonnx encode MODEL DATA.npy         the codes of data, by the ODE
+//	sampleonnx decode MODEL Z.npy            data from their codes
+//	sampleonnx interpolate MODEL [DATA.npy]  what lies between data, or random codes
+//	sampleonnx loss MODEL DATA.npy           how well it knows the score, by noise level
 //	sampleonnx compare A.npy B.npy           test whether samples have one law
 //
 // This package knows files and flags: a model card says what the network is (recipe.go), the packages onnxrun, sampler and schedules do the
@@ -58,33 +62,50 @@ type streams struct {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	err := dispatch(ctx, args, streams{stdin, stdout, stderr})
+	err := guarded(ctx, args, streams{stdin, stdout, stderr})
 	code := exitCode(ctx, err)
 	switch {
 	case code == exitInterrupted:
 		fmt.Fprintln(stderr, "sampleonnx: interrupted")
 	case err != nil:
-		fmt.Fprintln(stderr, "sampleonnx: "+strings.Join(strings.Fields(err.Error()), " "))
+		fmt.Fprintln(stderr, "sampleonnx: "+strings.Join(strings.Fields(err.Error()), " ")+raise(err))
 	}
 	return code
 }
 
+// guarded is dispatch with an error in place of a panic.
+func guarded(ctx context.Context, args []string, std streams) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(std.err, "%s\n", debug.Stack())
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	return dispatch(ctx, args, std)
+}
+
 func dispatch(ctx context.Context, args []string, std streams) error {
 	if len(args) == 0 {
-		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood MODEL ..., or sampleonnx compare A B; see sampleonnx --help")
+		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood|encode|decode|interpolate|loss MODEL ..., or sampleonnx compare A B; see sampleonnx --help")
 	}
 	rest := args[1:]
 	switch args[0] {
 	case "run":
 		return evaluate(ctx, rest, std)
 	case "inspect":
-		return inspect(rest, std)
+		return inspect(ctx, rest, std)
 	case "bench":
 		return bench(ctx, rest, std)
 	case "verify":
 		return verify(ctx, rest, std)
 	case "likelihood":
 		return likelihood(ctx, rest, std)
+	case "encode", "decode":
+		return passed(ctx, rest, std, args[0] == "encode")
+	case "interpolate":
+		return interpolate(ctx, rest, std)
+	case "loss":
+		return loss(ctx, rest, std)
 	case "compare":
 		return compare(rest, std)
 	case "help":
@@ -142,7 +163,7 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &incomplete):
-		if incomplete.Source.Rank == card.Sidecar || incomplete.Source.Rank == card.Metadata {
+		if r := incomplete.Source.Rank; r == card.Sidecar || r == card.Metadata || r == card.Scheduler {
 			return exitModel
 		}
 		return exitUsage
@@ -159,24 +180,30 @@ func exitCode(ctx context.Context, err error) int {
 }
 
 // openModel opens a model.
-func openModel(name string, c onnxrun.Config) (*onnxrun.Model, error) {
+func openModel(ctx context.Context, name string, c onnxrun.Config) (*onnxrun.Model, error) {
 	if c.Threads < 0 {
 		return nil, usagef("--threads %d: want 0 (all processors) or more", c.Threads)
 	}
-	m, err := c.Open(name)
+	m, err := c.Open(ctx, name)
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) && !strings.Contains(err.Error(), name) {
-			err = fmt.Errorf("%s: %w", name, err)
-		}
-		return nil, modelError{err}
+		return nil, unopened(name, err)
 	}
 	return m, nil
+}
+
+// unopened is the error for a model that cannot be read.
+func unopened(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) && !strings.Contains(err.Error(), name) {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return modelError{err}
 }
 
 // configFlags are the flags of how a network runs.
 func configFlags(f *pflag.FlagSet, c *onnxrun.Config) {
 	f.IntVarP(&c.Threads, "threads", "t", 0, "`T` threads (default: all processors); results do not depend on it")
+	f.Var(limitFlag{&c.Limits}, "limit", limitUsage)
 	f.BoolVar(&c.Exact, "exact", false, "no algorithm that gives up exactness for speed (Winograd's convolutions)")
 }
 
@@ -191,16 +218,21 @@ func flagSet(verb string) *pflag.FlagSet {
 
 // parse parses the flags of a verb that takes the named arguments.
 func parse(f *pflag.FlagSet, args []string, names ...string) error {
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return err
-		}
-		return usagef("%v (see --help)", err)
+	if err := flagError(f.Parse(args)); err != nil {
+		return err
 	}
 	if f.NArg() != len(names) {
 		return usagef("want %s, have %d arguments%s (see --help)", strings.Join(names, " and "), f.NArg(), list(f.Args()))
 	}
 	return nil
+}
+
+// flagError makes what pflag says a mistake of usage, unless it is the wish for help.
+func flagError(err error) error {
+	if err == nil || errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	return usagef("%v (see --help)", err)
 }
 
 func list(args []string) string {

@@ -77,7 +77,7 @@ func closeTo(t *testing.T, what string, got, want []float32, tol float64) {
 // Vector–Jacobian products of whole networks.
 func TestPullback(t *testing.T) {
 	gradients(t, "vjp_x", func(t *testing.T, m *onnxrun.Model, file map[string]npy.Array, spec onnxrun.FieldSpec, x []float32, times []float64) {
-		f, err := m.PullbackOf(spec)
+		f, err := m.PullbackOf(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,11 +94,11 @@ func TestPullback(t *testing.T) {
 // The gradient of ln p(class | x, t): v is that of log softmax by the logits.
 func TestClassifierGradient(t *testing.T) {
 	gradients(t, "grad_class", func(t *testing.T, m *onnxrun.Model, file map[string]npy.Array, spec onnxrun.FieldSpec, x []float32, times []float64) {
-		logits, err := m.FieldOf(spec)
+		logits, err := m.FieldOf(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := m.PullbackOf(spec)
+		f, err := m.PullbackOf(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}

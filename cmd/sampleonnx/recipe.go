@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,15 +26,19 @@ type asked struct {
 
 // recipe is a resolved card turned into the objects that draw samples.
 type recipe struct {
-	sampler sampler.Sampler
-	path    schedules.Path // what the sampler's time means
-	label   func(t float64) float64
-	outer   schedules.Timed // nil, or the path of a network whose sampler is in VE coordinates
-	start   func(*sampler.Batch) error
-	top     float64 // the time with the most noise, and how much that is
-	most    float64
-	coupled bool   // a sample depends on its batch
-	about   string // one line for people
+	sampler  sampler.Sampler
+	path     schedules.Path // what the sampler's time means
+	label    func(t float64) float64
+	outer    schedules.Timed // nil, or the path of a network whose sampler is in VE coordinates
+	inner    schedules.Path  // nil, or the path in VE coordinates whose time the sampler's is; its time is σ otherwise
+	velocity bool            // the sampler wants the velocity on the rectified path
+	start    func(*sampler.Batch) error
+	top      float64 // the time with the most noise, and how much that is
+	most     float64
+	mean     []float32                               // that the network's data lack, or nil
+	guide    func(score sampler.Field) sampler.Field // nil, or what makes a score on the network's path another
+	coupled  bool                                    // a sample depends on its batch
+	about    string                                  // one line for people
 }
 
 // resolveCard finds the card of a model: its metadata, the sidecar beside it, the flags, and what names and shapes tell.
@@ -47,6 +54,9 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 		if err := c.SetText(s.key, s.text, card.Source{Rank: card.Flag, Name: s.flag}); err != nil {
 			return c, err
 		}
+	}
+	if err := c.ReadScheduler(filepath.Join(filepath.Dir(path), card.SchedulerFile)); err != nil {
+		return c, err
 	}
 	if err := c.Infer(cardPorts(m.Inputs()), cardPorts(m.Outputs())); err != nil {
 		return c, err
@@ -96,8 +106,11 @@ func newRecipe(c *card.Card, in noiseKind) (*recipe, error) {
 	if err := supported(c); err != nil {
 		return nil, err
 	}
-	r := &recipe{}
-	var err error
+	mean, err := meanOf(c)
+	if err != nil {
+		return nil, err
+	}
+	r := &recipe{mean: mean}
 	switch c.Sampler.Name {
 	case "ald", "langevin":
 		err = r.langevin(c)
@@ -107,6 +120,10 @@ func newRecipe(c *card.Card, in noiseKind) (*recipe, error) {
 		r.flow(c)
 	case "adaptive":
 		err = r.adaptive(c, in)
+	case "dpm_adaptive":
+		r.dpmAdaptive(c)
+	case "flow_euler", "flow_heun":
+		err = r.straight(c)
 	default:
 		if d, ok := descentOf(c.Sampler.Name); ok {
 			err = r.descend(d, c, in)
@@ -125,26 +142,24 @@ func supported(c *card.Card) error {
 		return &card.Error{Source: c.From[key], Reason: fmt.Sprintf("%s %v is not supported yet", key, value)}
 	}
 	switch {
-	case c.Output == "flow" || c.Output == "edm_F":
-		return no("output", c.Output)
-	case c.Output == "v" && c.SDE != "vp":
-		return no("output", "v with sde "+c.SDE)
-	case c.CIn != "" && c.CIn != "none":
-		return no("c_in", c.CIn)
-	case c.Cond.Name != "":
-		return no("cond.name", c.Cond.Name)
-	case len(c.Mean) > 0:
-		return no("mean", c.Mean)
-	case len(c.Betas) > 0:
-		return no("betas", "given as a list")
-	case c.BetaSchedule != "" && c.BetaSchedule != "linear":
-		return no("beta_schedule", c.BetaSchedule)
+	case c.Output == "flow" && c.SDE != "flow":
+		return no("output", "flow with sde "+c.SDE)
+	case c.Output == "edm_F" && !isVE(c):
+		return no("output", "edm_F with sde "+c.SDE)
+	case c.Output == "v" && !(c.SDE == "vp" || c.SDE == "ddpm" || isVE(c) && (c.CIn == "vp" || c.CIn == "edm")):
+		return no("output", "v with sde "+c.SDE+" and c_in "+cmp.Or(c.CIn, "none"))
+	case (c.CIn == "vp" || c.CIn == "edm") && !isVE(c) && !(c.CIn == "vp" && (c.SDE == "vp" || c.SDE == "ddpm")):
+		return no("c_in", c.CIn+" with sde "+c.SDE)
+	case len(c.Betas) > 0 && c.SDE != "ddpm":
+		return no("betas", "with sde "+c.SDE)
+	case c.BetaSchedule != "" && c.BetaSchedule != "linear" && c.SDE != "ddpm":
+		return no("beta_schedule", c.BetaSchedule+" with sde "+c.SDE)
 	}
 	return nil
 }
 
 func (r *recipe) langevin(c *card.Card) error {
-	if c.SDE != "ve" {
+	if !isVE(c) {
 		return usagef("--sampler %s needs a network of the VE process (its card says %s): try pc or ode", c.Sampler.Name, c.SDE)
 	}
 	ladder := ladderOf(c)
@@ -192,7 +207,7 @@ func (r *recipe) predictorCorrector(c *card.Card) error {
 		pc.Corrector = sampler.AnnealedCorrector{SNR: c.Sampler.SNR, Steps: c.Sampler.CorrectorSteps}.Step
 	}
 	r.sampler = pc
-	r.from(sde)
+	r.from(sde, c)
 	r.about = fmt.Sprintf("predictor–corrector (%s), predictor %s, corrector %s, %d steps", c.SDE, c.Sampler.Predictor, c.Sampler.Corrector, c.Sampler.N)
 	return nil
 }
@@ -205,7 +220,7 @@ func (r *recipe) flow(c *card.Card) {
 	}
 	r.sampler = f
 	r.coupled = c.Sampler.Coupled
-	r.from(sde)
+	r.from(sde, c)
 	r.about = fmt.Sprintf("probability-flow ODE (%s), %s, rtol %.4g, atol %.4g", c.SDE, method, c.Sampler.RTol, c.Sampler.ATol)
 }
 
@@ -215,18 +230,23 @@ func (r *recipe) adaptive(c *card.Card, in noiseKind) error {
 	}
 	sde := process(c)
 	r.sampler = sampler.AdaptiveSDE{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Denoise: c.Sampler.Denoise}
-	r.from(sde)
+	r.from(sde, c)
 	r.about = fmt.Sprintf("reverse SDE (%s) with adaptive steps, rtol %.4g, atol %.4g", c.SDE, c.Sampler.RTol, c.Sampler.ATol)
 	return nil
 }
 
-// from starts at the prior of an SDE.
-func (r *recipe) from(sde schedules.SDE) {
+// from starts at the prior of an SDE, the card's own or that in the VE coordinates of its path.
+func (r *recipe) from(sde schedules.SDE, c *card.Card) {
 	r.path, r.top, r.most = sde, sde.T(), sde.Prior()
-	r.start = func(b *sampler.Batch) error { return b.Prior(sde.Prior()) }
+	prior := sde.Prior()
+	if path := coordinates(c); path != nil {
+		r.path, r.outer, r.inner = path, path, sde
+		_, _, prior = ends(c)
+	}
+	r.start = func(b *sampler.Batch) error { return b.Prior(prior) }
 }
 
-// process is the card's SDE.
+// process is the card's SDE; that of a path without one is VE between the path's ends.
 func process(c *card.Card) schedules.SDE {
 	switch c.SDE {
 	case "vp":
@@ -234,7 +254,7 @@ func process(c *card.Card) schedules.SDE {
 	case "subvp":
 		return schedules.SubVP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
 	}
-	lo, hi := sigmaRange(c)
+	hi, lo, _ := ends(c)
 	return schedules.VE{SigmaMin: lo, SigmaMax: hi}
 }
 
@@ -245,9 +265,12 @@ func (r *recipe) relabel(c *card.Card) {
 		return s
 	}
 	sdeTime := func(t float64) float64 { return t }
-	if _, byLevel := r.path.(schedules.Sigma); byLevel {
+	switch path := r.path.(type) {
+	case schedules.Sigma:
 		lo, hi := sigmaRange(c)
 		sdeTime = func(s float64) float64 { return math.Log(s/lo) / math.Log(hi/lo) }
+	case schedules.Discrete:
+		sdeTime = func(i float64) float64 { return i / float64(max(len(path)-1, 1)) }
 	}
 	switch c.TimeKind {
 	case "sigma":
@@ -257,7 +280,10 @@ func (r *recipe) relabel(c *card.Card) {
 	case "log_sigma_4":
 		r.label = func(t float64) float64 { return math.Log(sigma(t)) / 4 }
 	case "atan":
-		r.label = func(t float64) float64 { return 2 / math.Pi * math.Atan(sigma(t)) }
+		r.label = func(t float64) float64 { // of the noise beside the datum
+			a, s := r.path.Marginal(t)
+			return 2 / math.Pi * math.Atan2(s, a)
+		}
 	case "t":
 		r.label = sdeTime
 	case "t_scaled":
@@ -270,7 +296,16 @@ func (r *recipe) relabel(c *card.Card) {
 // index labels by level: the nearest one of a VE ladder, or DDPM's fractional position (N−1)t of a VP chain.
 func (r *recipe) index(c *card.Card, sigma func(float64) float64) {
 	up := c.TimeKind == "index_desc"
-	if c.SDE != "ve" {
+	if _, discrete := r.path.(schedules.Discrete); discrete { // whose time is the index
+		r.label = func(i float64) float64 {
+			if up {
+				return i
+			}
+			return float64(c.Levels-1) - i
+		}
+		return
+	}
+	if !isVE(c) {
 		n := float64(c.Levels - 1)
 		r.label = func(t float64) float64 {
 			if up {
@@ -292,14 +327,47 @@ func (r *recipe) index(c *card.Card, sigma func(float64) float64) {
 }
 
 // score is the network as the score that samplers want.
-func (r *recipe) score(m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
-	raw, err := m.FieldOf(onnxrun.FieldSpec{X: c.X, Time: c.Time, Out: c.Out, Shape: c.Shape})
+func (r *recipe) score(ctx context.Context, m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
+	net, err := network(ctx, m, c)
+	if err != nil {
+		return nil, err
+	}
+	return r.convert(net, c), nil
+}
+
+// network is what the file computes, of no class where it is told one.
+func network(ctx context.Context, m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
+	if c.Cond.Name != "" {
+		net, err := newConditional(ctx, m, c)
+		if err != nil {
+			return nil, err
+		}
+		if !net.hasNull {
+			return nil, usagef("--set cond.null=K is missing: the network is told one of %d classes; which index means none?", c.Cond.N)
+		}
+		return net.field(nil, nil, 1), nil
+	}
+	raw, err := m.FieldOf(ctx, onnxrun.FieldSpec{X: c.X, Time: c.Time, Out: c.Out, Shape: c.Shape})
 	if err != nil {
 		return nil, modelError{err}
 	}
-	net := sampler.Field(raw)
+	return sampler.Field(raw), nil
+}
+
+// convert turns what a network returns into what the sampler wants.
+func (r *recipe) convert(net sampler.Field, c *card.Card) sampler.Field {
+	if p, ok := precond(c, r.labelAt); ok {
+		net = sampler.FromPrecond(net, p)
+		if _, byLevel := r.path.(schedules.Sigma); !byLevel {
+			net = sampler.Relabel(net, r.sigma)
+		}
+		return r.placed(net, c)
+	}
 	if r.label != nil {
 		net = sampler.Relabel(net, r.label)
+	}
+	if r.velocity && c.Output == "flow" {
+		return net
 	}
 	switch c.Output {
 	case "score_sigma":
@@ -310,11 +378,47 @@ func (r *recipe) score(m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
 		net = sampler.FromDenoiser(net, r.path)
 	case "v":
 		net = sampler.FromVelocity(net, r.path)
+	case "flow":
+		net = sampler.FromFlow(net)
+	}
+	return r.placed(net, c)
+}
+
+// placed brings a score from the network's path to the sampler's coordinates.
+func (r *recipe) placed(score sampler.Field, c *card.Card) sampler.Field {
+	if r.guide != nil {
+		score = r.guide(score)
+	}
+	if r.velocity {
+		return r.rectified(score, c)
 	}
 	if r.outer != nil {
-		return sampler.InVE(net, r.outer), nil
+		score = sampler.InVE(score, r.outer)
 	}
-	return net, nil
+	if r.inner != nil {
+		score = sampler.Relabel(score, func(t float64) float64 {
+			_, sigma := r.inner.Marginal(t)
+			return sigma
+		})
+	}
+	return score
+}
+
+// sigma is the noise of the network's path at its time.
+func (r *recipe) sigma(t float64) float64 {
+	_, sigma := r.path.Marginal(t)
+	return sigma
+}
+
+// labelAt is what a network of the VE path is told at a noise level.
+func (r *recipe) labelAt(sigma float64) float64 {
+	if r.label == nil {
+		return 0
+	}
+	if path, ok := r.path.(schedules.VE); ok {
+		return r.label(path.Time(sigma))
+	}
+	return r.label(sigma)
 }
 
 // probe feeds the network pure noise σu at the top of the noise. There the data hardly matter, so the score must be close to −u/σ, and what it
@@ -335,6 +439,9 @@ func (r *recipe) probe(score sampler.Field, dim int) (float64, error) {
 	for i, v := range u {
 		su += float64(s[i]) * float64(v)
 		uu += float64(v) * float64(v)
+	}
+	if r.velocity { // close to u itself
+		return su / uu, nil
 	}
 	return -r.most * su / uu, nil
 }
@@ -372,8 +479,15 @@ func nameSampler(c *card.Card) error {
 		return nil
 	}
 	name := "pc"
-	if c.SDE == "ve" && (c.Has("levels") || c.Has("sigmas")) {
+	switch {
+	case c.SDE == "ve" && (c.Has("levels") || c.Has("sigmas")):
 		name = "ald"
+	case c.SDE == "edm":
+		name = "heun"
+	case c.SDE == "ddpm":
+		name = "ddim"
+	case c.SDE == "flow":
+		name = "flow_euler"
 	}
 	return c.SetText("sampler.name", name, card.Source{Rank: card.Default, Name: "default"})
 }
@@ -393,7 +507,7 @@ func (a asked) apply(c *card.Card) error {
 	switch {
 	case name == "ode" || name == "ode_heun":
 		return usagef("--steps: the ODE solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
-	case name == "adaptive":
+	case name == "adaptive" || name == "dpm_adaptive":
 		return usagef("--steps: the adaptive solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
 	case name == "ald" && strings.HasPrefix(c.TimeKind, "index"):
 		return usagef("--steps: the network knows its %d levels by their index, which cannot change; set --steps-per-level", max(c.Levels, len(c.Sigmas)))
@@ -413,14 +527,20 @@ func usersOf(key string) []string {
 	case "sampler.snr", "sampler.predictor", "sampler.corrector", "sampler.corrector_norm", "sampler.corrector_steps", "sampler.probability_flow":
 		return []string{"pc"}
 	case "sampler.rtol", "sampler.atol":
-		return []string{"ode", "ode_heun", "adaptive"}
+		return []string{"ode", "ode_heun", "adaptive", "dpm_adaptive"}
 	case "sampler.coupled":
-		return []string{"ode", "ode_heun"}
+		return []string{"ode", "ode_heun", "dpm_adaptive"}
+	case "sampler.order":
+		return append(descentsWith(key), "dpm_adaptive")
 	case "sampler.denoise":
 		return slices.DeleteFunc(card.Samplers(), func(name string) bool { return name == "langevin" })
 	case "sampler.schedule", "sampler.rho":
 		return card.Descents()
-	case "sampler.eta", "sampler.s_churn", "sampler.s_min", "sampler.s_max", "sampler.s_noise", "sampler.order", "sampler.clip":
+	case "sampler.spacing", "sampler.offset":
+		return card.Descents()
+	case "shift":
+		return append([]string{"flow_euler", "flow_heun"}, card.Descents()...)
+	case "sampler.eta", "sampler.s_churn", "sampler.s_min", "sampler.s_max", "sampler.s_noise", "sampler.clip", "sampler.variance":
 		return descentsWith(key)
 	}
 	return nil
@@ -436,7 +556,7 @@ func fillIn(c *card.Card) error {
 	}
 	switch c.Sampler.Name {
 	case "ald", "langevin":
-		if c.SDE == "ve" && err == nil {
+		if isVE(c) && err == nil {
 			langevinDefaults(c, set)
 		}
 	case "pc":
@@ -450,6 +570,13 @@ func fillIn(c *card.Card) error {
 	case "adaptive":
 		set("sampler.rtol", 1e-2, "")
 		set("sampler.atol", 1e-2, "")
+	case "dpm_adaptive":
+		set("sampler.rtol", 0.01, "")
+		set("sampler.atol", 0.0078, "")
+	case "flow_euler":
+		set("sampler.n", 100, "")
+	case "flow_heun":
+		set("sampler.n", 50, "")
 	}
 	if d, ok := descentOf(c.Sampler.Name); ok {
 		d.defaults(c, set)
@@ -457,7 +584,7 @@ func fillIn(c *card.Card) error {
 	if c.Sampler.Name != "langevin" {
 		set("sampler.denoise", c.Sampler.Name != "ode" && c.Sampler.Name != "ode_heun", "")
 	}
-	if c.SDE == "ve" {
+	if isVE(c) || c.SDE == "ddpm" { // whose samplers have VE's time
 		set("t_eps", 1e-5, "")
 	} else {
 		set("t_eps", 1e-3, "")
@@ -485,10 +612,14 @@ func langevinDefaults(c *card.Card, set func(string, any, string)) {
 
 func pcDefaults(c *card.Card, set func(string, any, string)) {
 	set("sampler.n", 1000, "")
-	if c.SDE == "ve" {
+	switch {
+	case isVE(c):
 		set("sampler.predictor", "reverse_diffusion", "")
 		set("sampler.corrector", "langevin", "")
-	} else {
+	case coordinates(c) != nil:
+		set("sampler.predictor", "reverse_diffusion", "")
+		set("sampler.corrector", "none", "")
+	default:
 		set("sampler.predictor", "euler_maruyama", "")
 		set("sampler.corrector", "none", "")
 	}

@@ -13,7 +13,8 @@ import (
 // belongs to the same room unless it is listed itself.
 var rooms = map[string][]string{
 	"sampleonnx/schedules":               {},
-	"sampleonnx/sampler":                 {"sampleonnx/schedules"},
+	"sampleonnx/sampler":                 {"sampleonnx/schedules", "sampleonnx/sampler/internal/philox"},
+	"sampleonnx/sampler/internal/philox": {"golang.org/x/sys/cpu"}, // which vector instructions make the noise; the bits are the same
 	"sampleonnx/onnxrun/internal/kernel": {"golang.org/x/sys/cpu"},
 	"sampleonnx/onnxrun/internal/onnx":   {"github.com/owulveryck/onnx-go", "google.golang.org/protobuf/encoding/protowire", "golang.org/x/sys", "gonum.org/v1/gonum/graph"},
 	"sampleonnx/onnxrun/internal/ops":    {"sampleonnx/onnxrun/internal/kernel", "sampleonnx/onnxrun/internal/onnx"},

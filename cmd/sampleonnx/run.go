@@ -45,7 +45,7 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
-	m, err := openModel(f.Arg(0), config)
+	m, err := openModel(ctx, f.Arg(0), config)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type sampleFlags struct {
 	progress              string
 	quiet, verbose, print bool
 	set                   []string
+	condition             conditionFlags
 }
 
 // cardFlags maps the flags that stand for a key of the card.
@@ -40,6 +41,7 @@ func cardFlags() map[string]string {
 		"sampler": "sampler.name", "sde": "sde", "steps-per-level": "sampler.steps", "eps": "sampler.eps", "snr": "sampler.snr",
 		"sigma-min": "sigma_min", "sigma-max": "sigma_max", "sigmas": "sigmas", "denoise": "sampler.denoise",
 		"schedule": "sampler.schedule", "eta": "sampler.eta", "predictor": "sampler.predictor", "corrector": "sampler.corrector", "corrector-norm": "sampler.corrector_norm",
+		"null-class": "cond.null",
 	}
 }
 
@@ -49,11 +51,11 @@ func (s *sampleFlags) groups() []group {
 
 	drawing.IntVarP(&s.n, "samples", "n", 16, "how many samples to draw: `N`")
 	drawing.Uint64VarP(&s.seed, "seed", "s", 0, "`SEED`; sample i depends on the model, the settings, this and i alone")
-	drawing.StringVar(&s.rng, "rng", "philox", "random numbers: `NAME` philox, or torch (those of torch.manual_seed on a CPU: a sample depends on the batch)")
+	drawing.StringVar(&s.rng, "rng", "philox", "random numbers: `NAME` philox, torch (those of torch.manual_seed on a CPU: a sample depends on the batch), or jax (those of jax.random.PRNGKey, split for every draw)")
 	drawing.StringVar(&s.noise, "noise", "", "take all random numbers from `FILE.npz`: noise[k,n,...], and perhaps x_init")
 
 	method.String("sampler", "", "algorithm `NAME`: "+strings.Join(card.Samplers(), ", "))
-	method.String("sde", "", "`NAME` of the process: ve, vp, subvp")
+	method.String("sde", "", "`NAME` of the process: "+strings.Join(card.SDEs(), ", "))
 	method.IntVar(&s.steps, "steps", 0, "steps of pc, langevin and the samplers on a ladder, noise levels of ald: `N`")
 	method.String("schedule", "", "ladder `NAME` of the samplers from cas on: "+strings.Join(card.Schedules(), ", ")+" (default karras, rho 7)")
 	method.String("eta", "", "ancestral noise `ETA` of "+strings.Join(descentsWith("sampler.eta"), ", "))
@@ -81,7 +83,7 @@ func (s *sampleFlags) groups() []group {
 	running.Bool("version", false, "print the version")
 	running.Bool("help", false, "print this")
 
-	return []group{{"What to draw", drawing}, {"How (default: as the model card says)", method}, {"Where to", output}, {"Running", running}}
+	return []group{{"What to draw", drawing}, {"Of what class, and what is known of it", s.condition.flags()}, {"How (default: as the model card says)", method}, {"Where to", output}, {"Running", running}}
 }
 
 type group struct {
@@ -97,6 +99,10 @@ const sampleHelp = `sampleonnx draws samples from a score network in an ONNX fil
   sampleonnx bench MODEL.onnx                 time the network
   sampleonnx verify MODEL.onnx GOLDEN         compare with recorded results
   sampleonnx likelihood MODEL.onnx DATA.npy   log p and bits per dimension of data
+  sampleonnx encode MODEL.onnx DATA.npy       codes of data, by the probability-flow ODE
+  sampleonnx decode MODEL.onnx Z.npy          data from their codes
+  sampleonnx interpolate MODEL.onnx DATA.npy  what lies between data
+  sampleonnx loss MODEL.onnx DATA.npy         how well it knows the score of data, by noise level
   sampleonnx compare A.npy B.npy              test whether samples have one law
 
 What the network expects and how it wants to be sampled is its model card: MODEL.score.json beside it, or score.* in its metadata; flags win.
@@ -104,6 +110,9 @@ What the network expects and how it wants to be sampled is its model card: MODEL
 Examples:
   sampleonnx digits.onnx -n 64 -o digits.png
   sampleonnx swissroll.onnx -n 20000 --sampler ode -o roll.png
+  sampleonnx digits.onnx --classifier judge.onnx --class 0-9 -n 100 --guidance 8 -o classes.png
+  sampleonnx digits.onnx --inpaint images.npy --mask left -o completed.png
+  sampleonnx faces.onnx --inverse average:4 --measurement small.png --method pigdm -o large.png
   sampleonnx net.onnx --sde ve --sigma-min 0.01 --sigma-max 50 --set output=score --set time_kind=sigma -o x.npz
 `
 
@@ -130,6 +139,8 @@ type job struct {
 	noise  recorded
 	format string // of the output
 	log    func(format string, args ...any)
+
+	condition condition
 }
 
 func sample(ctx context.Context, args []string, std streams) error {
@@ -178,11 +189,11 @@ func (s *sampleFlags) asked(f *pflag.FlagSet) (asked, error) {
 	if err := oneOf("progress", s.progress, "auto", "bar", "plain", "none"); err != nil {
 		return a, err
 	}
-	if err := oneOf("rng", s.rng, "philox", "torch"); err != nil {
+	if err := oneOf("rng", s.rng, "philox", "torch", "jax"); err != nil {
 		return a, err
 	}
-	if s.rng == "torch" && s.noise != "" {
-		return a, usagef("--rng torch is of no use with --noise")
+	if s.rng != "philox" && s.noise != "" {
+		return a, usagef("--rng %s is of no use with --noise", s.rng)
 	}
 	keys := cardFlags()
 	f.Visit(func(flag *pflag.Flag) {
@@ -191,7 +202,11 @@ func (s *sampleFlags) asked(f *pflag.FlagSet) (asked, error) {
 		}
 	})
 	set, err := parseSettings(s.set)
-	a.settings = append(a.settings, set...)
+	if err != nil {
+		return a, err
+	}
+	conditions, err := s.condition.settings(f)
+	a.settings = append(append(a.settings, set...), conditions...)
 	return a, err
 }
 
@@ -210,7 +225,7 @@ func parseSettings(args []string) ([]setting, error) {
 
 func (j *job) run(ctx context.Context, path string, flags asked, std streams) error {
 	began := time.Now()
-	m, err := openModel(path, j.flags.config)
+	m, err := openModel(ctx, path, j.flags.config)
 	if err != nil {
 		return err
 	}
@@ -223,7 +238,12 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 		_, err := std.out.Write(j.card.JSON())
 		return err
 	}
-	if j.recipe, err = newRecipe(j.card, noiseKind(j.flags.rng == "torch" || j.flags.noise != "")); err != nil {
+	if j.recipe, err = newRecipe(j.card, noiseKind(j.flags.rng != "philox" || j.flags.noise != "")); err != nil {
+		return err
+	}
+	j.condition, err = j.newCondition(ctx)
+	defer j.condition.close()
+	if err != nil {
 		return err
 	}
 	if err := j.check(std); err != nil {
@@ -231,7 +251,10 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	}
 	j.log("%s: opened in %s; %s, %d threads", filepath.Base(path), brief(time.Since(began)), onnxrun.ISA(), m.Threads())
 	j.log("%s", j.recipe.about)
-	if err := j.warn(std.err); err != nil {
+	if about := j.condition.about(&j.flags.condition); about != "" {
+		j.log("%s", about)
+	}
+	if err := j.warn(ctx, std.err); err != nil {
 		return err
 	}
 	d, err := j.draw(ctx, std)
@@ -249,8 +272,8 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 }
 
 // warn looks for a card that does not fit the network.
-func (j *job) warn(w io.Writer) error {
-	score, err := j.recipe.score(j.model, j.card)
+func (j *job) warn(ctx context.Context, w io.Writer) error {
+	score, err := j.probed(ctx)
 	if err != nil {
 		return err
 	}
@@ -317,7 +340,7 @@ func (j *job) draw(ctx context.Context, std streams) (drawn, error) {
 	d := drawn{x: make([]float32, n*dim), n: n, shape: j.card.Shape, view: displayOf(j.card)}
 	bar := newProgress(std.err, progressMode(j.flags.progress, j.flags.quiet, std.err), n)
 	defer bar.done()
-	film := newFilm(j.flags.trajectory, n, dim)
+	film := newFilm(j.flags.trajectory, n, dim, j.recipe.mean)
 	calls, err := j.batches(ctx, d.x, func(b *sampler.Batch, part float64, p sampler.Progress) error {
 		bar.step(part, p, int(b.First))
 		return film.record(b.X, int(b.First), p)
@@ -332,16 +355,15 @@ func (j *job) draw(ctx context.Context, std streams) (drawn, error) {
 
 // batches runs the sampler batch after batch into x. After each step it tells trace, with the part of the whole that is over.
 func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Batch, part float64, p sampler.Progress) error) (calls int, err error) {
-	score, err := j.recipe.score(j.model, j.card)
-	if err != nil {
-		return 0, err
-	}
 	n, dim := j.flags.n, elements(j.card.Shape)
 	for first := 0; first < n; first += j.flags.batch {
 		k := min(j.flags.batch, n-first)
 		b := &sampler.Batch{X: x[first*dim : (first+k)*dim], Dim: dim, First: uint64(first), Noise: sampler.Philox(j.flags.seed)}
-		if j.flags.rng == "torch" {
+		switch j.flags.rng {
+		case "torch":
 			b.Noise = &sampler.Torch{Seed: j.flags.seed}
+		case "jax":
+			b.Noise = sampler.Jax(j.flags.seed)
 		}
 		b.Trace = func(p sampler.Progress) error {
 			return trace(b, (float64(first)+float64(k)*p.Done)/float64(n), p)
@@ -349,9 +371,20 @@ func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Ba
 		if err := j.start(b); err != nil {
 			return calls, err
 		}
+		if err := j.condition.known.started(b); err != nil {
+			return calls, err
+		}
+		score, err := j.score(ctx, b)
+		if err != nil {
+			return calls, err
+		}
 		if err := j.recipe.sampler.Sample(ctx, b, score); err != nil {
 			return calls, err
 		}
+		if err := j.condition.known.ended(b); err != nil {
+			return calls, err
+		}
+		addMean(b.X, j.recipe.mean, 1)
 		calls += b.Calls
 	}
 	return calls, nil
@@ -439,10 +472,14 @@ func displayOf(c *card.Card) display {
 
 // meta is what the .npz output remembers of how it was made.
 func (j *job) meta(path string) string {
-	text, err := json.Marshal(map[string]any{
+	m := map[string]any{
 		"model": filepath.Base(path), "samples": j.flags.n, "seed": j.flags.seed, "rng": j.flags.rng, "batch": j.flags.batch, "noise": filepath.Base(j.flags.noise),
 		"card": json.RawMessage(j.card.JSON()), "version": version(),
-	})
+	}
+	if c := j.flags.condition.meta(); c != nil {
+		m["condition"] = c
+	}
+	text, err := json.Marshal(m)
 	if err != nil {
 		return "{}"
 	}

@@ -23,6 +23,7 @@ const (
 // film is the record of the states on the way, evenly spaced in steps.
 type film struct {
 	n, dim int
+	mean   []float32 // that the states lack, or nil
 	frames []frame
 }
 
@@ -32,11 +33,11 @@ type frame struct {
 	x        []float32 // all samples
 }
 
-func newFilm(name string, n, dim int) *film {
+func newFilm(name string, n, dim int, mean []float32) *film {
 	if name == "" {
 		return nil
 	}
-	return &film{n: n, dim: dim}
+	return &film{n: n, dim: dim, mean: mean}
 }
 
 func (j *job) checkTrajectory(shape []int) error {
@@ -70,7 +71,8 @@ func (f *film) record(x []float32, first int, p sampler.Progress) error {
 	if at >= len(f.frames) { // the first batch makes the frames, the others fill them
 		f.frames = append(f.frames, frame{p.Step, p.T, p.Sigma, make([]float32, f.n*f.dim)})
 	}
-	copy(f.frames[at].x[first*f.dim:], x)
+	to := f.frames[at].x[first*f.dim:]
+	addMean(to[:copy(to, x)], f.mean, 1)
 	return nil
 }
 

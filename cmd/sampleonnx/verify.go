@@ -21,6 +21,7 @@ const verifyHelp = `sampleonnx verify compares a model and its sampling with rec
   sampleonnx verify MODEL.onnx BPD.npz      compute recorded likelihoods again, with the same probes
   sampleonnx verify MODEL.onnx PAIRS.npz    evaluate in_* and compare with out_*
   sampleonnx verify MODEL.onnx STATS.json   draw samples with our seeds and test their statistics
+  sampleonnx verify MODEL.onnx STATS.json --record SAMPLES.npy   replace what is recorded
 
 Flags:
 %s
@@ -80,6 +81,8 @@ func verify(ctx context.Context, args []string, std streams) error {
 	var config onnxrun.Config
 	configFlags(f, &config)
 	asJSON := f.Bool("json", false, "print one JSON object")
+	samples := f.String("record", "", "replace the statistics in STATS.json by those of `SAMPLES.npy`, drawn elsewhere as its meta says, and verify nothing")
+	entry := f.String("entry", "", "--record: the `NAME` of the statistics in a file with several of this model")
 	mode := f.String("progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
 	if err := parse(f, args, "a model", "a golden file"); err != nil {
 		return help(std.out, fmt.Sprintf(verifyHelp, f.FlagUsagesWrapped(110)), err)
@@ -93,10 +96,16 @@ func verify(ctx context.Context, args []string, std streams) error {
 	c.path, c.golden = f.Arg(0), f.Arg(1)
 	c.bar = func(n int) *progress { return newProgress(std.err, progressMode(*mode, false, std.err), n) }
 	var err error
-	if c.model, err = openModel(c.path, config); err != nil {
+	if c.model, err = openModel(ctx, c.path, config); err != nil {
 		return err
 	}
 	defer c.model.Close()
+	if *samples != "" {
+		return c.record(*samples, *entry, std.out)
+	}
+	if *entry != "" {
+		return usagef("--entry is of use to --record alone")
+	}
 	r := report{Model: filepath.Base(c.path), Golden: filepath.Base(c.golden), OK: true}
 	if r.Kind, r.Figures, err = c.run(ctx); err != nil {
 		return err

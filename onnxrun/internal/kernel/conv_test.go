@@ -301,7 +301,7 @@ func BenchmarkConvOut(b *testing.B) {
 		c.Init()
 		r := rand.New(rand.NewPCG(1, 1))
 		packed, src, dst := random(r, c.PackedLen()), random(r, c.SrcLen()), make([]float32, 3*32*32)
-		work := Aligned(c.WorkLen())
+		work := aligned(c.WorkLen())
 		for b.Loop() {
 			c.Run(dst, src, packed, nil, work, 0, 32, ActNone)
 		}

@@ -9,9 +9,10 @@ const (
 	generic level = iota
 	avx2
 	avx512
+	neon
 )
 
-var levelNames = [...]string{"generic", "avx2", "avx512"}
+var levelNames = [...]string{"generic", "avx2", "avx512", "neon"}
 
 // isa is the level in use. It is written only at start and by tests.
 var isa = pick(os.Getenv("SAMPLEONNX_ISA"))
@@ -19,16 +20,16 @@ var isa = pick(os.Getenv("SAMPLEONNX_ISA"))
 // pick returns the level named by want, or the machine's best when want is
 // empty, unknown, or more than the machine can do.
 func pick(want string) level {
-	best := detect()
-	for l, name := range levelNames {
-		if name == want && level(l) <= best {
-			return level(l)
+	all := reachable()
+	for _, l := range all {
+		if levelNames[l] == want {
+			return l
 		}
 	}
-	return best
+	return all[len(all)-1]
 }
 
-// ISA names the instruction set in use: "avx512", "avx2" or "generic". The
+// ISA names the instruction set in use: "avx512", "avx2", "neon" or "generic". The
 // environment variable SAMPLEONNX_ISA, read once at start, asks for a lower one
 // than the machine's best. Results may differ in the last bits between
 // instruction sets, never within one.

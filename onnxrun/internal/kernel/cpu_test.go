@@ -3,13 +3,15 @@ package kernel
 import "testing"
 
 func TestPick(t *testing.T) {
-	best := detect()
-	for want, l := range map[string]level{"": best, "generic": generic, "nonsense": best, "avx2": min(avx2, best), "avx512": best} {
-		if best == generic && want == "avx2" {
-			l = generic
-		}
-		if got := pick(want); got != l {
-			t.Errorf("pick(%q) is %v, want %v", want, got, l)
+	all := reachable()
+	best := all[len(all)-1]
+	want := map[string]level{"": best, "nonsense": best, "generic": generic, "avx2": best, "avx512": best, "neon": best}
+	for _, l := range all {
+		want[levelNames[l]] = l
+	}
+	for name, l := range want {
+		if got := pick(name); got != l {
+			t.Errorf("pick(%q) is %v, want %v", name, got, l)
 		}
 	}
 	if ISA() != levelNames[isa] {

@@ -4,9 +4,9 @@
 //
 // # Design
 //
-// What is here? The matrix product on packed panels (Gemm), convolution in a
-// blocked layout, direct (Conv, ConvOut, Depthwise) and by Winograd's algorithm
-// (Winograd), resampling by a filter (FIR), the changes of layout (ToBlocked,
+// What is here? The matrix product on packed panels (Gemm; GemmNarrow for four
+// columns and fewer), convolution in a blocked layout, direct (Conv, ConvOut)
+// and by Winograd's algorithm (Winograd), resampling by a filter (FIR), the changes of layout (ToBlocked,
 // Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
 // (Sum … SoftmaxRow), the same on the lanes of blocked pixels (SumLanes …), and
 // the workers that share the load (Pool). Each comment gives the Go loop that
@@ -30,8 +30,8 @@
 // read in order, and a table of offsets for the segments of the sum: that is a
 // matrix product (one segment), a convolution of any stride and dilation
 // (a segment for each tap and block of channels), and one of few channels (a
-// segment for each tap and channel). R is as large as the registers allow, 14
-// for AVX-512 and 6 for AVX2 (with one row, several panels go side by side
+// segment for each tap and channel). R is as large as the registers allow: 14
+// for AVX-512, 6 for AVX2, 5 for NEON (on amd64 with one row, several panels go side by side
 // instead, so that there are sums enough to hide latency); an image row or a matrix is cut into tiles of
 // nearly equal height, since a small last tile would run at a fraction of the
 // rate. Segments are walked inside the assembly so that sums stay in registers
@@ -41,8 +41,7 @@
 // a full cache line, and the same weights and buffers serve all.
 //
 // What of alignment? Nothing requires it, but vectors that start on a 64-byte
-// boundary are read faster: see Aligned, and keep offsets in an arena multiples
-// of Block.
+// boundary are read faster: keep offsets in an arena multiples of Block.
 //
 // Who pads? The caller, once, when it writes an activation: the inner loops know
 // no borders. Conv writes into the frame of a larger image if told its strides.
@@ -54,20 +53,27 @@
 // the multiplications: they are products of matrices, for the microkernel.
 //
 // Which instruction set? The best of the machine: AVX-512 (F, DQ, BW, VL), else
-// AVX2 with FMA, else plain Go; see ISA. The environment variable
-// SAMPLEONNX_ISA=avx512|avx2|generic asks for a lower one, the build tag purego
+// AVX2 with FMA; on arm64 NEON, for the microkernel alone, behind which are the
+// products and the convolutions; else plain Go: see ISA. The environment variable
+// SAMPLEONNX_ISA=avx512|avx2|neon|generic asks for a lower one, the build tag purego
 // leaves the assembly out.
 //
 // Where does the assembly come from? From the Go programs in _asm, a module of
 // its own that users of this one never download. Regenerate with "go generate";
 // it needs Go and nothing else.
 //
+// Why tables in the functions? A permutation of a register looks up eight numbers
+// in a cycle. exp takes 2^(i/8) from one and needs a quartic instead of a sextic;
+// gelu is eight polynomials of |x|, with neither exp nor division. Constants stay
+// in registers through the loop: a machine loads one vector of AVX-512 a cycle,
+// and an operand from memory for each step would take longer than the arithmetic.
+//
 // How exact are the functions? Measured against float64, in units of the last
-// place: exp 1, log 0.9, tanh 1.3, erf 1, sin and cos 1.5 (below 1e4; beyond,
-// float64 takes over), sigmoid 2.2, SiLU 2.7, softplus 1.8, elu 0.9; gelu
-// 2.5e-7 absolute. Infinities, NaN, denormals and overflow come out as the
-// mathematics says, but for SiLU and both gelus of -Inf, which are NaN: -Inf·0,
-// as the graphs that spell them out have it. The tests hold these.
+// place: exp 0.8, log 0.9, tanh 1.3, erf 1, sin and cos 1.5 (below 1e4; beyond,
+// float64 takes over), sigmoid 2.2, SiLU 2.7, softplus 1.8, elu 0.9; both gelus
+// 6.5e-8 absolute or 1.3. Infinities, NaN, denormals and overflow come out as the
+// mathematics says, but for SiLU of -Inf, which is NaN: -Inf·0, as the graphs
+// that spell it out have it. The tests hold these.
 package kernel
 
 //go:generate go run -C _asm . ..

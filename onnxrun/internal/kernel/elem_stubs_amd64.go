@@ -423,3 +423,63 @@ func sumLanesAVX2(out *float64, x *float32, n int)
 //
 //go:noescape
 func sumSquaresLanesAVX2(out *float64, x *float32, n int, mean *float64)
+
+// narrow4x1AVX512 computes groups ≥ 1 times 4 rows of 1 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow4x1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x1AVX512 computes groups ≥ 1 times 1 rows of 1 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x1AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x1AVX2 computes groups ≥ 1 times 1 rows of 1 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x1AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow4x2AVX512 computes groups ≥ 1 times 4 rows of 2 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow4x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x2AVX512 computes groups ≥ 1 times 1 rows of 2 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x2AVX2 computes groups ≥ 1 times 1 rows of 2 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow4x3AVX512 computes groups ≥ 1 times 4 rows of 3 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow4x3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x3AVX512 computes groups ≥ 1 times 1 rows of 3 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x3AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x3AVX2 computes groups ≥ 1 times 1 rows of 3 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x3AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow4x4AVX512 computes groups ≥ 1 times 4 rows of 4 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow4x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x4AVX512 computes groups ≥ 1 times 1 rows of 4 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// narrow1x4AVX2 computes groups ≥ 1 times 1 rows of 4 columns; see GemmNarrow.
+//
+//go:noescape
+func narrow1x4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)

@@ -68,7 +68,7 @@ func BenchmarkFIR(b *testing.B) {
 			eachISABench(b, func(b *testing.B) {
 				c := c
 				c.Init()
-				packed, src, dst, frame := Aligned(c.PackedLen()), Aligned(c.H*c.W*Block), Aligned(c.OH*c.OW*Block), Aligned(c.FrameLen())
+				packed, src, dst, frame := aligned(c.PackedLen()), aligned(c.H*c.W*Block), aligned(c.OH*c.OW*Block), aligned(c.FrameLen())
 				for b.Loop() {
 					c.Run(dst, src, packed, frame)
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -11,7 +12,7 @@ import (
 func eachISA(t *testing.T, f func(t *testing.T)) {
 	best := isa
 	defer func() { isa = best }()
-	for l := generic; l <= detect(); l++ {
+	for _, l := range reachable() {
 		isa = l
 		t.Run(ISA(), f)
 	}
@@ -20,7 +21,7 @@ func eachISA(t *testing.T, f func(t *testing.T)) {
 func eachISABench(b *testing.B, f func(b *testing.B)) {
 	best := isa
 	defer func() { isa = best }()
-	for l := detect(); l >= generic; l-- {
+	for _, l := range slices.Backward(reachable()) {
 		isa = l
 		b.Run(ISA(), f)
 	}
@@ -88,4 +89,11 @@ func mustPanic(t *testing.T, what string, f func()) {
 		}
 	}()
 	f()
+}
+
+// aligned is n zeros that start on a 64-byte boundary, as whole vectors like it. No
+// kernel requires it.
+func aligned(n int) []float32 {
+	x := make([]float32, n+vector/4-1)
+	return x[misaligned(x):][:n:n]
 }

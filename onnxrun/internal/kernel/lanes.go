@@ -52,6 +52,13 @@ func ScaleShiftLanes(dst, src []float32, scale, shift *[Block]float32, act Act) 
 	if n == 0 {
 		return
 	}
+	if act != ActNone && act != ActSiLU { // piece by piece, so that the activation finds it in the cache
+		const piece = 256 * Block
+		for ; len(src) > piece; src, dst = src[piece:], dst[piece:] {
+			ScaleShiftLanes(dst[:piece], src[:piece], scale, shift, act)
+		}
+		n = pixels(src)
+	}
 	if scaleShiftLanesSIMD(dst, src, scale, shift, n, act == ActSiLU) {
 		if act != ActSiLU {
 			act.Apply(dst)

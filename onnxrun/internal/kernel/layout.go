@@ -11,13 +11,6 @@ const Block = 16
 // Blocks returns the number of blocks that hold c channels.
 func Blocks(c int) int { return (c + Block - 1) / Block }
 
-// Aligned returns n zeros that start on a 64-byte boundary, as whole vectors
-// like it. No kernel requires it.
-func Aligned(n int) []float32 {
-	x := make([]float32, n+vector/4-1)
-	return x[misaligned(x):][:n:n]
-}
-
 const vector = 64
 
 // misaligned returns how many elements of x lie before a 64-byte boundary.
@@ -68,24 +61,15 @@ func ToBlockedPadded(dst, src []float32, c, h, w, top, left, ph, pw, block0, blo
 //		}
 //	}
 func FromBlocked(dst, src []float32, c, hw, block0, block1 int) {
-	FromBlockedPadded(dst, src, c, 1, hw, 0, 0, 1, hw, block0, block1)
-}
-
-// FromBlockedPadded is FromBlocked out of an image of ph rows of pw pixels: it
-// reads the h rows of w pixels from (top, left) on.
-func FromBlockedPadded(dst, src []float32, c, h, w, top, left, ph, pw, block0, block1 int) {
-	checkFrame(h, w, top, left, ph, pw)
+	if hw < 0 {
+		panic("kernel: FromBlocked: sizes out of range")
+	}
 	checkBlocks(block0, block1, c)
-	need("FromBlocked src", len(src), block1*ph*pw*Block)
-	need("FromBlocked dst", len(dst), min(block1*Block, c)*h*w)
+	need("FromBlocked src", len(src), block1*hw*Block)
+	need("FromBlocked dst", len(dst), min(block1*Block, c)*hw)
 	for b := block0; b < block1; b++ {
 		nc := min(Block, c-b*Block)
-		in := src[b*ph*pw*Block : (b+1)*ph*pw*Block]
-		out := dst[b*Block*h*w : (b*Block+nc)*h*w]
-		for y := 0; y < h; y++ {
-			o := ((top+y)*pw + left) * Block
-			deinterleave(out[y*w:], in[o:o+w*Block], w, h*w, nc)
-		}
+		deinterleave(dst[b*Block*hw:(b*Block+nc)*hw], src[b*hw*Block:(b+1)*hw*Block], hw, hw, nc)
 	}
 }
 

@@ -185,25 +185,32 @@ func Erf(dst, src []float32) {
 	}
 }
 
-// Gelu: dst[i] = src[i]/2 · (1 + erf(src[i]/√2))
+// Gelu: dst[i] = src[i]/2 · (1 + erf(src[i]/√2)); its limit 0 at -Inf.
 func Gelu(dst, src []float32) {
 	src = same2(dst, src)
 	if simd(opGelu, dst, src, nil, 0, 0) == done {
 		return
 	}
 	for i, x := range src {
+		if x < -20 { // less than the smallest number
+			x = 0
+		}
 		v := float64(x)
 		dst[i] = float32(v / 2 * (1 + math.Erf(v*(math.Sqrt2/2))))
 	}
 }
 
-// GeluTanh: dst[i] = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), x = src[i]
+// GeluTanh: dst[i] = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), x = src[i]; its
+// limit 0 at -Inf.
 func GeluTanh(dst, src []float32) {
 	src = same2(dst, src)
 	if simd(opGeluTanh, dst, src, nil, 0, 0) == done {
 		return
 	}
 	for i, x := range src {
+		if x < -20 {
+			x = 0
+		}
 		// 1 + tanh(u) = 2·sigmoid(2u) loses no digits where u is very negative.
 		v := float64(x)
 		u := 2 * math.Sqrt2 / sqrtPi * (v + 0.044715*v*v*v)

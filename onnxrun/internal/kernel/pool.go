@@ -3,6 +3,7 @@ package kernel
 import (
 	"math/bits"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -190,8 +191,10 @@ func (p *Pool) unsleep() bool {
 	}
 }
 
-// work is a worker's life.
+// work is a worker's life. What a part reads may lie in a mapped file, and a fault
+// there is a panic like any other, for the owner to deal with.
 func (p *Pool) work(worker int) {
+	debug.SetPanicOnFault(true)
 	for !p.closed.Load() {
 		if !p.await() {
 			continue

@@ -49,7 +49,7 @@ type tile struct {
 // tileRows returns the largest R the microkernel takes for C vectors.
 func tileRows() int { return tileRowsAt[isa] }
 
-var tileRowsAt = [...]int{generic: 8, avx2: 6, avx512: 14}
+var tileRowsAt = [...]int{generic: 8, avx2: 6, avx512: 14, neon: 5}
 
 // run computes a tile of rows×cols outputs; cols is Block or 2·Block.
 func (t *tile) run(rows, cols int) {

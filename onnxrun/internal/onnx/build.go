@@ -71,7 +71,7 @@ func (b *builder) graph(pg *protoGraph, outer *scope) (*Graph, error) {
 			continue
 		}
 		if in.other != "" {
-			return nil, &UnsupportedError{Msg: fmt.Sprintf("graph input %q is of type %s, want a tensor", in.name, in.other)}
+			b.unsupported = append(b.unsupported, Unsupported{Reason: fmt.Sprintf("graph input %q is of type %s, want a tensor", in.name, in.other)})
 		}
 		v, err := s.define(in.name)
 		if err != nil {
@@ -92,7 +92,7 @@ func (b *builder) graph(pg *protoGraph, outer *scope) (*Graph, error) {
 			return nil, formatError("", "graph output %q is a function input left out", out.name)
 		}
 		if out.other != "" {
-			return nil, &UnsupportedError{Msg: fmt.Sprintf("graph output %q is of type %s, want a tensor", out.name, out.other)}
+			b.unsupported = append(b.unsupported, Unsupported{Reason: fmt.Sprintf("graph output %q is of type %s, want a tensor", out.name, out.other)})
 		}
 		g.Outputs = append(g.Outputs, v)
 		s.declare(out)
@@ -106,13 +106,13 @@ func (b *builder) graph(pg *protoGraph, outer *scope) (*Graph, error) {
 	if err := order(g); err != nil {
 		return nil, err
 	}
-	return g, throughOnnxGo(g)
+	return g, throughOnnxGo(b.p.ctx, g)
 }
 
 // enter goes one level down, into a body or a call.
 func (b *builder) enter() (leave func(), err error) {
 	if b.depth++; b.depth > b.p.lim.Depth {
-		return nil, &LimitError{What: "depth of subgraphs and function calls", Got: int64(b.depth), Max: int64(b.p.lim.Depth)}
+		return nil, &LimitError{What: "depth of subgraphs and function calls", Limit: "Depth", Got: int64(b.depth), Max: int64(b.p.lim.Depth)}
 	}
 	return func() { b.depth-- }, nil
 }
@@ -149,7 +149,7 @@ func (s *scope) define(name string) (int, error) {
 // captured values repeat them.
 func (b *builder) charge(n int) error {
 	if b.p.fieldsRead += n; b.p.fieldsRead > b.p.lim.Fields {
-		return &LimitError{What: "protobuf fields", Got: int64(b.p.fieldsRead), Max: int64(b.p.lim.Fields)}
+		return &LimitError{What: "protobuf fields", Limit: "Fields", Got: int64(b.p.fieldsRead), Max: int64(b.p.lim.Fields)}
 	}
 	return nil
 }
@@ -208,10 +208,13 @@ func (s *scope) declare(pv protoValue) {
 func (s *scope) nodes(list []protoNode) error {
 	p := s.b.p
 	if s.b.nodes += len(list); s.b.nodes > p.lim.Nodes {
-		return &LimitError{What: "nodes", Got: int64(s.b.nodes), Max: int64(p.lim.Nodes)}
+		return &LimitError{What: "nodes", Limit: "Nodes", Got: int64(s.b.nodes), Max: int64(p.lim.Nodes)}
 	}
 	outputs := make([][]int, len(list))
 	for i := range list {
+		if p.stopped() {
+			return p.err
+		}
 		n := &list[i]
 		if err := s.b.charge(len(n.in) + len(n.out) + len(n.attrs)); err != nil {
 			return err
@@ -230,6 +233,9 @@ func (s *scope) nodes(list []protoNode) error {
 		}
 	}
 	for i := range list {
+		if p.stopped() {
+			return p.err
+		}
 		if err := s.node(&list[i], i, outputs[i]); err != nil {
 			return err
 		}

@@ -150,7 +150,7 @@ func (p *parser) entry(msg []byte) (key, value string) {
 // depth is within the limit. Every call is paired with p.depth--.
 func (p *parser) deeper() bool {
 	if p.depth++; p.depth > p.lim.Depth {
-		p.over("depth of subgraphs", int64(p.depth), int64(p.lim.Depth))
+		p.over("Depth", "depth of subgraphs", int64(p.depth), int64(p.lim.Depth))
 	}
 	return p.err == nil
 }
@@ -209,7 +209,7 @@ func (p *parser) node(msg []byte, index int) protoNode {
 				}
 			}
 			if n.attrs = append(n.attrs, a); len(n.attrs) > p.lim.NodeAttrs {
-				p.over("attributes of a node", int64(len(n.attrs)), int64(p.lim.NodeAttrs))
+				p.over("NodeAttrs", "attributes of a node", int64(len(n.attrs)), int64(p.lim.NodeAttrs))
 			}
 		case 7:
 			n.domain = domainName(p.ident(f))
@@ -364,7 +364,7 @@ func (p *parser) dims(msg []byte) []Dim {
 				// Some exporters write -1 for a dimension they do not know.
 				d = Dim{Size: -1}
 				if n := p.int(f); n > p.lim.TensorElems {
-					p.over("size of a dimension", n, p.lim.TensorElems)
+					p.over("TensorElems", "size of a dimension", n, p.lim.TensorElems)
 				} else if n >= 0 {
 					d.Size = int(n)
 				}
@@ -373,7 +373,7 @@ func (p *parser) dims(msg []byte) []Dim {
 			}
 		}
 		if dims = append(dims, d); len(dims) > p.lim.Rank {
-			p.over("dimensions of a tensor", int64(len(dims)), int64(p.lim.Rank))
+			p.over("Rank", "dimensions of a tensor", int64(len(dims)), int64(p.lim.Rank))
 		}
 	}
 	return dims

@@ -38,8 +38,8 @@
 // view costs no memory until it is touched, and pages can be dropped again.
 // Raw has whatever alignment the file gives it, and is little-endian on every
 // machine: read it with [Decode] or Float32s, Float64s, Int64s, Bools. The
-// price is that views end with Close and that the file must not be truncated
-// while it is mapped.
+// price is that views end with Close, and that a file which is truncated while it
+// is mapped makes reading them a fault: see changed.go.
 //
 // Why do initializers that are also graph inputs not show as inputs? Before IR
 // version 4 every initializer had to be listed twice; since then it means a

@@ -23,7 +23,8 @@ type UnsupportedError struct {
 	Msg   string
 }
 
-// Unsupported is one node that cannot run, and why.
+// Unsupported is one node that cannot run, and why. Without an Op it is no node: a
+// graph input or output, which Reason names.
 type Unsupported struct {
 	Node    string // the node's name; "" when it has none
 	Op      string
@@ -33,6 +34,9 @@ type Unsupported struct {
 }
 
 func (u Unsupported) String() string {
+	if u.Op == "" {
+		return u.Reason
+	}
 	op := u.Op
 	if u.Domain != "" {
 		op = u.Domain + "." + u.Op
@@ -57,14 +61,39 @@ func (e *UnsupportedError) Error() string {
 
 // LimitError reports a limit that a file or a request would exceed.
 type LimitError struct {
-	File string
-	What string // "tensor elements", "nodes", …
-	Got  int64
-	Max  int64
+	File  string
+	Node  string // as in FormatError
+	What  string // "elements of a tensor", "nodes", …
+	Limit string // the field of Limits that allows more; "" when nothing does
+	Got   int64  // what was found, or as much of it as was counted
+	Max   int64
 }
 
 func (e *LimitError) Error() string {
-	return message(e.File, "", fmt.Sprintf("%s: %d is over the limit of %d", e.What, e.Got, e.Max))
+	msg := fmt.Sprintf("%s: %d is over the limit of %d", e.What, e.Got, e.Max)
+	if e.Limit != "" {
+		msg += ", which Limits." + e.Limit + " sets"
+	}
+	return message(e.File, e.Node, msg)
+}
+
+// InternalError reports a mistake in this project, found while it worked on a
+// model: a panic that was caught. The model and its other runs are as they were.
+type InternalError struct {
+	File  string
+	Node  string // as in FormatError
+	Value any    // what was panicked with
+	Stack []byte // of the goroutine that caught it
+}
+
+func (e *InternalError) Error() string {
+	return message(e.File, e.Node, fmt.Sprintf("internal error: %v", e.Value))
+}
+
+// Unwrap is the value when it is an error.
+func (e *InternalError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }
 
 // Where names a node in error messages.

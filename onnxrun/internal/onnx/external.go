@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
@@ -37,7 +38,7 @@ func (r *externalRef) set(key, value string) {
 type externalFiles struct {
 	// open returns a file's bytes; nil when the model came as bytes, without
 	// a place of its own.
-	open    func(location string, limit int64) ([]byte, error)
+	open    func(ctx context.Context, location string, limit int64) ([]byte, error)
 	files   map[string]*externalFile
 	closers []func() error
 	mapped  [][]byte
@@ -83,8 +84,16 @@ func (x *externalFiles) view(p *parser, ref externalRef, n int64) []byte {
 	}
 	if ref.checksum != "" {
 		if f.sum == "" {
-			sum := sha1.Sum(f.data)
-			f.sum = hex.EncodeToString(sum[:])
+			h := sha1.New()
+			for rest := f.data; len(rest) > 0 && !p.stopped(); {
+				part := rest[:min(len(rest), piece)]
+				h.Write(part)
+				rest = rest[len(part):]
+			}
+			if p.err != nil {
+				return nil
+			}
+			f.sum = hex.EncodeToString(h.Sum(nil))
 		}
 		if !strings.EqualFold(f.sum, ref.checksum) {
 			p.fail("external file %.200q has SHA-1 %s, want %.60s", ref.location, f.sum, ref.checksum)
@@ -105,11 +114,14 @@ func (x *externalFiles) file(p *parser, location string) *externalFile {
 		return f
 	}
 	if len(x.files) >= p.lim.Files {
-		p.over("external data files", int64(len(x.files))+1, int64(p.lim.Files))
+		p.over("Files", "external data files", int64(len(x.files))+1, int64(p.lim.Files))
 		return nil
 	}
-	data, err := x.open(location, p.lim.FileBytes)
+	data, err := x.open(p.ctx, location, p.lim.FileBytes)
 	if err != nil {
+		if p.stopped() {
+			return nil
+		}
 		if _, ok := errors.AsType[*LimitError](err); ok {
 			p.err = err
 		} else if errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +153,7 @@ func beside(modelPath string) *externalFiles {
 	x := &externalFiles{files: map[string]*externalFile{}}
 	var root *os.Root
 	var sub string
-	x.open = func(location string, limit int64) ([]byte, error) {
+	x.open = func(_ context.Context, location string, limit int64) ([]byte, error) {
 		if root == nil {
 			var dir string
 			dir, sub = dataRoot(filepath.Dir(modelPath))
@@ -225,7 +237,7 @@ func mapRegular(f *os.File, limit int64) (data []byte, unmap func() error, err e
 	}
 	size := info.Size()
 	if size > limit || size > math.MaxInt {
-		return nil, nil, &LimitError{What: "bytes of " + strconv.Quote(filepath.Base(f.Name())), Got: size, Max: limit}
+		return nil, nil, &LimitError{What: "bytes of " + strconv.Quote(filepath.Base(f.Name())), Limit: "FileBytes", Got: size, Max: limit}
 	}
 	if size == 0 {
 		return nil, func() error { return nil }, nil
@@ -233,17 +245,39 @@ func mapRegular(f *os.File, limit int64) (data []byte, unmap func() error, err e
 	return mapFile(f, int(size))
 }
 
-// within makes an externalFiles that reads files of fsys in the folder dir.
-func within(fsys fs.FS, dir string) *externalFiles {
+// within makes an externalFiles that reads files of fsys in the folder dir. What
+// it reads is held in memory, and bounded in sum.
+func within(fsys fs.FS, dir string, memory int64) *externalFiles {
 	return &externalFiles{
 		files: map[string]*externalFile{},
-		open: func(location string, limit int64) ([]byte, error) {
-			return readRegular(fsys, path.Join(dir, location), limit)
+		open: func(ctx context.Context, location string, limit int64) ([]byte, error) {
+			data, err := readRegular(ctx, fsys, path.Join(dir, location), limit, memory)
+			memory -= int64(len(data))
+			return data, err
 		},
 	}
 }
 
-func readRegular(fsys fs.FS, name string, limit int64) ([]byte, error) {
+// untilDone is a reader that ends with the error of a context that is done.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p[:min(len(p), piece)])
+}
+
+// readRegular reads a whole regular file of at most limit bytes, Limits.FileBytes,
+// and of at most memory, what is left of Limits.Memory.
+func readRegular(ctx context.Context, fsys fs.FS, name string, limit, memory int64) ([]byte, error) {
+	field := "FileBytes"
+	if memory < limit {
+		limit, field = max(memory, 0), "Memory"
+	}
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, err
@@ -261,13 +295,13 @@ func readRegular(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	if size := info.Size(); size > 0 && size <= limit {
 		b.Grow(int(size) + bytes.MinRead)
 	}
-	n, err := b.ReadFrom(io.LimitReader(f, limit))
+	n, err := b.ReadFrom(untilDone{ctx, io.LimitReader(f, limit)})
 	if err != nil {
 		return nil, err
 	}
 	if n == limit {
 		if m, _ := f.Read(make([]byte, 1)); m > 0 {
-			return nil, &LimitError{What: "bytes of " + strconv.Quote(path.Base(name)), Got: max(info.Size(), limit+1), Max: limit}
+			return nil, &LimitError{What: "bytes of " + strconv.Quote(path.Base(name)), Limit: field, Got: max(info.Size(), limit+1), Max: limit}
 		}
 	}
 	return b.Bytes(), nil

@@ -58,8 +58,8 @@ func TestExternalData(t *testing.T) {
 				mapFS[name] = &fstest.MapFile{Data: content}
 				write(t, filepath.Join(dir, filepath.FromSlash(name)), content)
 			}
-			opened, err := Open(filepath.Join(dir, "m", "model.onnx"), Limits{})
-			loaded, loadErr := Load(mapFS, "m/model.onnx", Limits{})
+			opened, err := Open(t.Context(), filepath.Join(dir, "m", "model.onnx"), Limits{})
+			loaded, loadErr := Load(t.Context(), mapFS, "m/model.onnx", Limits{})
 			if c.want == nil {
 				wantErr[*FormatError](t, err, c.part, "model.onnx", `initializer "w"`)
 				wantErr[*FormatError](t, loadErr, c.part, "m/model.onnx", `initializer "w"`)
@@ -88,10 +88,12 @@ func TestExternalData(t *testing.T) {
 			"w.bin": {Data: make([]byte, 1000)},
 			"v.bin": {Data: make([]byte, 1000)},
 		}
-		_, err := Load(files, "a.onnx", Limits{Files: 1})
+		_, err := Load(t.Context(), files, "a.onnx", Limits{Files: 1})
 		wantErr[*LimitError](t, err, "external data files", "a.onnx")
-		_, err = Load(files, "a.onnx", Limits{FileBytes: 500})
-		wantErr[*LimitError](t, err, "w.bin")
+		_, err = Load(t.Context(), files, "a.onnx", Limits{FileBytes: 500})
+		wantErr[*LimitError](t, err, "w.bin", "Limits.FileBytes")
+		_, err = Load(t.Context(), files, "a.onnx", Limits{Memory: 1500}) // both files are held in memory
+		wantErr[*LimitError](t, err, "v.bin", "Limits.Memory")
 	})
 }
 
@@ -121,7 +123,7 @@ func link(t *testing.T, target, file string) {
 func TestSymbolicLinks(t *testing.T) {
 	data := externalModel("location", "w.bin", "offset", "4")
 	open := func(t *testing.T, file string) error {
-		m, err := Open(file, Limits{})
+		m, err := Open(t.Context(), file, Limits{})
 		if err != nil {
 			return err
 		}

@@ -16,9 +16,9 @@ func TestNamedPipe(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	_, err := Open(filepath.Join(dir, "pipe.onnx"), Limits{})
+	_, err := Open(t.Context(), filepath.Join(dir, "pipe.onnx"), Limits{})
 	wantErr[*FormatError](t, err, "pipe.onnx", "not a regular file")
 	write(t, filepath.Join(dir, "model.onnx"), externalModel("location", "w.bin"))
-	_, err = Open(filepath.Join(dir, "model.onnx"), Limits{})
+	_, err = Open(t.Context(), filepath.Join(dir, "model.onnx"), Limits{})
 	wantErr[*FormatError](t, err, "w.bin", "not a regular file")
 }

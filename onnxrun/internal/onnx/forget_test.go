@@ -7,7 +7,7 @@ import (
 
 // Forgotten bytes are still there when they are read again.
 func TestForget(t *testing.T) {
-	m, err := Open("../../../testdata/models/digits_ncsnv2.onnx", Limits{})
+	m, err := Open(t.Context(), "../../../testdata/models/digits_ncsnv2.onnx", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

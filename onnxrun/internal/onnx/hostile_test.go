@@ -54,7 +54,7 @@ func seeds(t testing.TB) [][]byte {
 // keeps the parser's promises or one of the three errors, and cost little.
 func hostile(t *testing.T, data []byte) {
 	t.Helper()
-	m, err := Parse(data, Limits{})
+	m, err := Parse(t.Context(), data, Limits{})
 	if err == nil {
 		if err := check(m); err != nil {
 			t.Errorf("%v\n%x", err, data)
@@ -101,7 +101,7 @@ func TestMutants(t *testing.T) {
 			for _, data := range [][]byte{mutateBytes(r, seed), mutateMessage(r, seed, 0)} {
 				hostile(t, data)
 				mutants++
-				if _, err := Parse(data, Limits{}); err == nil {
+				if _, err := Parse(t.Context(), data, Limits{}); err == nil {
 					whole++
 				}
 			}

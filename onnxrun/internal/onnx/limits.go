@@ -7,9 +7,9 @@ import "math"
 // is a *LimitError.
 type Limits struct {
 	FileBytes   int64 // bytes of the model file and of each external data file; default 16 GiB
-	WeightBytes int64 // bytes of all constants together; default 16 GiB
-	TensorElems int64 // elements of one constant, and any one dimension; default 2³¹-1
-	Rank        int   // dimensions of one tensor; default 32
+	Memory      int64 // bytes of the constants, of their packed forms, and of what one run works in; default: see DefaultMemory
+	TensorElems int64 // elements of one tensor, and any one dimension; default and at most 2³¹-1
+	Rank        int   // dimensions that a file may give a tensor; default 32
 	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000
 	Depth       int   // subgraphs inside subgraphs plus calls inside calls; default 32
 	NodeAttrs   int   // attributes of one node; default 256
@@ -18,7 +18,8 @@ type Limits struct {
 	Files       int   // external data files; default 4,096
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults is l with its defaults in place.
+func (l Limits) WithDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
@@ -29,8 +30,10 @@ func (l Limits) withDefaults() Limits {
 			*v = d
 		}
 	}
+	if l.Memory <= 0 {
+		l.Memory = DefaultMemory()
+	}
 	def64(&l.FileBytes, 16<<30)
-	def64(&l.WeightBytes, 16<<30)
 	def64(&l.TensorElems, math.MaxInt32)
 	def(&l.Rank, 32)
 	def(&l.Nodes, 100_000)
@@ -42,7 +45,8 @@ func (l Limits) withDefaults() Limits {
 
 	// Sizes in bytes of anything within these fit an int, on every machine.
 	l.FileBytes = min(l.FileBytes, math.MaxInt)
-	l.TensorElems = min(l.TensorElems, math.MaxInt/16)
+	l.Memory = min(l.Memory, math.MaxInt)
+	l.TensorElems = min(l.TensorElems, math.MaxInt32, math.MaxInt/16)
 	return l
 }
 

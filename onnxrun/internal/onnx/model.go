@@ -10,6 +10,7 @@ type Model struct {
 	Name            string // the main graph's name
 	Metadata        map[string]string
 	Graph           *Graph
+	Unsupported     []Unsupported // what the model has and the rest of it does not show; none in one from Open, Load or Parse
 
 	closers []func() error
 	mapped  [][]byte // the files in memory that Raw may be a view of

@@ -19,7 +19,7 @@ import (
 
 func parseOK(t *testing.T, data []byte) *Model {
 	t.Helper()
-	m, err := Parse(data, Limits{})
+	m, err := Parse(t.Context(), data, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func parseOK(t *testing.T, data []byte) *Model {
 // parseErr wants an error of type T whose one line contains each of parts.
 func parseErr[T error](t *testing.T, data []byte, parts ...string) {
 	t.Helper()
-	_, err := Parse(data, Limits{})
+	_, err := Parse(t.Context(), data, Limits{})
 	wantErr[T](t, err, parts...)
 }
 
@@ -274,7 +274,7 @@ func TestNotAModel(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { parseErr[*FormatError](t, c.data, c.part) })
 	}
 	for n := range small {
-		if _, err := Parse(small[:n], Limits{}); err == nil {
+		if _, err := Parse(t.Context(), small[:n], Limits{}); err == nil {
 			// Cut between two fields, a file may still be whole; not before
 			// its last field, the operator set.
 			t.Errorf("the first %d bytes of %d are a model", n, len(small))
@@ -629,7 +629,7 @@ func TestLimits(t *testing.T) {
 		what string
 	}{
 		{"file", model(graphOf(input("x"), output("x"))), Limits{FileBytes: 10}, "bytes of the model"},
-		{"weights", model(graphOf(initializer(floats("w", 1, 2)), initializer(floats("v", 1, 2)), output("w"))), Limits{WeightBytes: 15}, "bytes of constants"},
+		{"weights", model(graphOf(initializer(floats("w", 1, 2)), initializer(floats("v", 1, 2)), output("w"))), Limits{Memory: 15}, "bytes of constants"},
 		{"elements", model(graphOf(initializer(floats("w", 1, 2, 3)), output("w"))), Limits{TensorElems: 2}, "elements"},
 		{"product", model(graphOf(initializer(tensor("w", Float, []int64{1 << 20, 1 << 20})), output("w"))), Limits{}, "elements"},
 		{"overflow", model(graphOf(initializer(tensor("w", Float, []int64{1 << 62, 1 << 62, 4})), output("w"))), Limits{}, "elements"},
@@ -647,7 +647,7 @@ func TestLimits(t *testing.T) {
 		{"long names", model(graphOf(input("x"), node("F0", "x", "y", domain("local")), output("y")), doublings(12)...), Limits{NameBytes: 10_000}, "names"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Parse(c.data, c.lim)
+			_, err := Parse(t.Context(), c.data, c.lim)
 			wantErr[*LimitError](t, err, c.what)
 		})
 	}
@@ -656,7 +656,7 @@ func TestLimits(t *testing.T) {
 		for i := range 1000 {
 			data = data.float(4, float32(i))
 		}
-		_, err := Parse(model(graphOf(initializer(tensor("w", Float, []int64{1000}, data)), output("w"))), Limits{Fields: 100})
+		_, err := Parse(t.Context(), model(graphOf(initializer(tensor("w", Float, []int64{1000}, data)), output("w"))), Limits{Fields: 100})
 		if err != nil {
 			t.Error(err)
 		}
@@ -696,7 +696,7 @@ func TestModelFiles(t *testing.T) {
 	}
 	for _, file := range modelFiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			m, err := Open(file, Limits{})
+			m, err := Open(t.Context(), file, Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -714,11 +714,11 @@ func TestModelFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := Parse(data, Limits{})
+			parsed, err := Parse(t.Context(), data, Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			loaded, err := Load(os.DirFS(filepath.Dir(file)), filepath.Base(file), Limits{})
+			loaded, err := Load(t.Context(), os.DirFS(filepath.Dir(file)), filepath.Base(file), Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -731,15 +731,15 @@ func TestModelFiles(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Open(filepath.Join(dir, "none.onnx"), Limits{})
+	_, err := Open(t.Context(), filepath.Join(dir, "none.onnx"), Limits{})
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "none.onnx") {
 		t.Errorf("missing file: %v", err)
 	}
-	_, err = Open(dir, Limits{})
+	_, err = Open(t.Context(), dir, Limits{})
 	wantErr[*FormatError](t, err, dir, "directory")
-	_, err = Load(os.DirFS(dir), ".", Limits{})
+	_, err = Load(t.Context(), os.DirFS(dir), ".", Limits{})
 	wantErr[*FormatError](t, err, "directory")
-	_, err = Load(os.DirFS(dir), "none.onnx", Limits{})
+	_, err = Load(t.Context(), os.DirFS(dir), "none.onnx", Limits{})
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
@@ -748,19 +748,19 @@ func TestOpenErrors(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(file, Limits{})
+		_, err := Open(t.Context(), file, Limits{})
 		wantErr[*FormatError](t, err, name)
-		_, err = Load(os.DirFS(dir), name, Limits{})
+		_, err = Load(t.Context(), os.DirFS(dir), name, Limits{})
 		wantErr[*FormatError](t, err, name)
 	}
-	_, err = Open(filepath.Join(dir, "page.onnx"), Limits{FileBytes: 3})
+	_, err = Open(t.Context(), filepath.Join(dir, "page.onnx"), Limits{FileBytes: 3})
 	wantErr[*LimitError](t, err, "page.onnx")
-	_, err = Load(os.DirFS(dir), "page.onnx", Limits{FileBytes: 3})
+	_, err = Load(t.Context(), os.DirFS(dir), "page.onnx", Limits{FileBytes: 3})
 	wantErr[*LimitError](t, err, "page.onnx")
 }
 
 func TestClose(t *testing.T) {
-	m, err := Open(modelFiles(t)[0], Limits{})
+	m, err := Open(t.Context(), modelFiles(t)[0], Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -776,7 +776,7 @@ func TestConcurrentOpen(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			m, err := Open(files[i%len(files)], Limits{})
+			m, err := Open(t.Context(), files[i%len(files)], Limits{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -795,7 +795,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Run(strings.TrimSuffix(filepath.Base(file), ".onnx"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				m, err := Open(file, Limits{})
+				m, err := Open(b.Context(), file, Limits{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -817,7 +817,7 @@ func BenchmarkParse4000(b *testing.B) {
 	data := model(graphOf(fields...))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(data, Limits{}); err != nil {
+		if _, err := Parse(b.Context(), data, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,18 +1,30 @@
 package onnx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"runtime/debug"
 )
 
 // Open maps a model file and decodes it. External data is looked for beside
 // the file, as path names it, and mapped too. The mappings last until Close;
 // the files must not be changed or truncated before.
-func Open(path string, lim Limits) (*Model, error) {
-	lim = lim.withDefaults()
+func Open(ctx context.Context, path string, lim Limits) (*Model, error) {
+	m, err := Describe(ctx, path, lim)
+	return whole(path, m, err)
+}
+
+// Describe is Open for a model that is not to run: what is not supported is noted
+// in Model.Unsupported and is no error.
+func Describe(ctx context.Context, path string, lim Limits) (*Model, error) {
+	lim = lim.WithDefaults()
+	if err := ctx.Err(); err != nil {
+		return nil, inFile(path, err)
+	}
 	// Opening a pipe would wait for its writer: look first.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -30,32 +42,48 @@ func Open(path string, lim Limits) (*Model, error) {
 	if err != nil {
 		return nil, inFile(path, err)
 	}
+	// A mapped file may lose its end while it is read; see Changed.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	ext := beside(path)
 	ext.closers = append(ext.closers, unmap)
 	ext.mapped = append(ext.mapped, data)
-	m, err := parse(data, lim, ext)
+	m, err := parse(ctx, data, lim, ext)
 	return m, inFile(path, err)
 }
 
 // Load reads a model, and its external data, from a file system.
-func Load(fsys fs.FS, name string, lim Limits) (*Model, error) {
-	lim = lim.withDefaults()
-	data, err := readRegular(fsys, name, lim.FileBytes)
+func Load(ctx context.Context, fsys fs.FS, name string, lim Limits) (*Model, error) {
+	lim = lim.WithDefaults()
+	data, err := readRegular(ctx, fsys, name, lim.FileBytes, lim.Memory)
 	if err != nil {
 		return nil, inFile(name, err)
 	}
-	m, err := parse(data, lim, within(fsys, path.Dir(name)))
-	return m, inFile(name, err)
+	m, err := parse(ctx, data, lim, within(fsys, path.Dir(name), lim.Memory-int64(len(data))))
+	return whole(name, m, inFile(name, err))
 }
 
 // Parse decodes a model from its bytes, which the model keeps and which must
 // not be changed. There is no external data.
-func Parse(data []byte, lim Limits) (*Model, error) {
-	lim = lim.withDefaults()
+func Parse(ctx context.Context, data []byte, lim Limits) (*Model, error) {
+	lim = lim.WithDefaults()
 	if int64(len(data)) > lim.FileBytes {
-		return nil, &LimitError{What: "bytes of the model", Got: int64(len(data)), Max: lim.FileBytes}
+		return nil, &LimitError{What: "bytes of the model", Limit: "FileBytes", Got: int64(len(data)), Max: lim.FileBytes}
 	}
-	return parse(data, lim, &externalFiles{})
+	m, err := parse(ctx, data, lim, &externalFiles{})
+	return whole("", m, inFile("", err))
+}
+
+// whole refuses a model that is supported in part.
+func whole(name string, m *Model, err error) (*Model, error) {
+	if err != nil || len(m.Unsupported) == 0 {
+		return m, err
+	}
+	e := &UnsupportedError{File: name, Nodes: m.Unsupported}
+	if u := m.Unsupported[0]; u.Op == "" {
+		e.Nodes, e.Msg = nil, u.Reason
+	}
+	m.Close()
+	return nil, e
 }
 
 // Close unmaps the model's files. Its weights must not be used afterwards.
@@ -74,13 +102,19 @@ func closeAll(closers []func() error) error {
 }
 
 // parse decodes data; it closes ext's files when it fails.
-func parse(data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
+func parse(ctx context.Context, data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
 	defer func() {
+		if r := recover(); r != nil {
+			err = &InternalError{Value: r, Stack: debug.Stack()}
+			if changed(ext.mapped, r) {
+				err = ChangedError("")
+			}
+		}
 		if err != nil {
 			closeAll(ext.closers)
 		}
 	}()
-	p := &parser{lim: lim, ext: ext, names: map[string]string{}}
+	p := &parser{ctx: ctx, lim: lim, ext: ext, names: map[string]string{}}
 	pm := p.model(data)
 	if _, ok := errors.AsType[*FormatError](p.err); ok {
 		if what := sniff(data); what != "" {
@@ -95,9 +129,6 @@ func parse(data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b.unsupported) > 0 {
-		return nil, &UnsupportedError{Nodes: b.unsupported}
-	}
 	return &Model{
 		IRVersion:       pm.irVersion,
 		Opset:           pm.opset,
@@ -106,6 +137,7 @@ func parse(data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
 		Name:            pm.graph.name,
 		Metadata:        pm.metadata,
 		Graph:           g,
+		Unsupported:     b.unsupported,
 		closers:         ext.closers,
 		mapped:          ext.mapped,
 	}, nil
@@ -128,8 +160,15 @@ func inFile(name string, err error) error {
 		e.File = name
 		return e
 	}
+	if e, ok := errors.AsType[*InternalError](err); ok {
+		e.File = name
+		return e
+	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("onnxrun: %w", pe)
+	}
+	if name == "" {
+		return fmt.Errorf("onnxrun: %w", err)
 	}
 	return fmt.Errorf("onnxrun: %s: %w", name, err)
 }

@@ -88,8 +88,8 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 	default:
 		t.Raw = raw[:len(raw):len(raw)]
 	}
-	if p.weightBytes += int64(len(t.Raw)); p.weightBytes > p.lim.WeightBytes {
-		p.over("bytes of constants", p.weightBytes, p.lim.WeightBytes)
+	if p.weightBytes += int64(len(t.Raw)); p.weightBytes > p.lim.Memory {
+		p.over("Memory", "bytes of constants", p.weightBytes, p.lim.Memory)
 	}
 	return name, t
 }
@@ -97,7 +97,7 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 // shape sets t.Shape and returns the number of elements.
 func (p *parser) shape(t *Tensor, dims []int64) int64 {
 	if len(dims) > p.lim.Rank {
-		p.over("dimensions of a tensor", int64(len(dims)), int64(p.lim.Rank))
+		p.over("Rank", "dimensions of a tensor", int64(len(dims)), int64(p.lim.Rank))
 		return 0
 	}
 	for _, d := range dims {
@@ -108,7 +108,7 @@ func (p *parser) shape(t *Tensor, dims []int64) int64 {
 	}
 	n, got, ok := elements(dims, p.lim.TensorElems)
 	if !ok {
-		p.over("elements of a tensor", got, p.lim.TensorElems)
+		p.over("TensorElems", "elements of a tensor", got, p.lim.TensorElems)
 		return 0
 	}
 	t.Shape = make([]int, len(dims))
@@ -129,7 +129,7 @@ func (p *parser) countTyped(f field) int {
 	case 10:
 		return len(f.b) / 8
 	}
-	return countVarints(f.b)
+	return p.countVarints(f.b)
 }
 
 // typedData converts a typed field to little-endian elements. The count is
@@ -199,7 +199,10 @@ func (p *parser) appendInts(out []byte, vals []int64, dtype DType, field string)
 		lo, hi = 0, math.MaxUint32
 	}
 	size := dtype.Size()
-	for _, v := range vals {
+	for i, v := range vals {
+		if i%piece == piece-1 && p.stopped() {
+			return nil
+		}
 		if v < lo || v > hi {
 			p.fail("%s holds %d, which is not a %s", field, v, dtype)
 			return nil

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,18 +16,25 @@ import (
 // checked, in which a value's name is its index and a node's single attribute
 // is its place in g.Nodes. What onnx-go delivers is joined with the rest of
 // g.Nodes, and any disagreement is an error.
-func throughOnnxGo(g *Graph) (err error) {
+func throughOnnxGo(ctx context.Context, g *Graph) (err error) {
 	if len(g.Nodes) == 0 {
 		return nil // onnx-go refuses a graph without nodes
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = formatError("", "decoding the topology: %v", r)
+			if stopped := ctx.Err(); stopped != nil {
+				err = fmt.Errorf("reading the model: %w", stopped)
+			} else {
+				err = formatError("", "decoding the topology: %v", r)
+			}
 		}
 	}()
-	t := &topology{vertices: make([]vertex, 0, len(g.Values)+len(g.Outputs)+len(g.Nodes)+1), g: g}
+	t := &topology{vertices: make([]vertex, 0, len(g.Values)+len(g.Outputs)+len(g.Nodes)+1), g: g, ctx: ctx}
 	m := onnxgo.NewModel(t)
 	if err := m.UnmarshalBinary(topologyBytes(g)); err != nil {
+		if stopped := ctx.Err(); stopped != nil {
+			return fmt.Errorf("reading the model: %w", stopped)
+		}
 		return formatError("", "decoding the topology: %v", err)
 	}
 	if len(t.nodes) != len(g.Nodes) {
@@ -113,6 +121,7 @@ func opLabel(n *Node) string {
 // would lose the second x of x·x.
 type topology struct {
 	graph.Directed // never called by the decoder
+	ctx            context.Context
 	g              *Graph
 	vertices       []vertex
 	edge           edge
@@ -158,7 +167,12 @@ func (e *edge) To() graph.Node           { return e.to }
 func (e *edge) ReversedEdge() graph.Edge { return &edge{e.to, e.from} }
 func (e *edge) Weight() float64          { return 0 }
 
+// NewNode stops the decoder when the context is done. It cannot return an error;
+// throughOnnxGo expects the panic.
 func (t *topology) NewNode() graph.Node {
+	if t.ctx.Err() != nil {
+		panic("stopped")
+	}
 	// Vertices that grow keep their old array alive where it is pointed to.
 	t.vertices = append(t.vertices, vertex{id: int64(len(t.vertices))})
 	return &t.vertices[len(t.vertices)-1]
@@ -176,6 +190,9 @@ func (t *topology) SetWeightedEdge(e graph.WeightedEdge) {
 }
 
 func (t *topology) ApplyOperation(op onnxgo.Operation, outputs ...graph.Node) error {
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
 	i, ok := op.Attributes[handle].(int64)
 	if !ok || i != int64(len(t.nodes)) {
 		return fmt.Errorf("node %v, want %d", op.Attributes[handle], len(t.nodes))

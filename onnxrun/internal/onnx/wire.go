@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,11 +19,13 @@ import (
 // method returns zero values and every loop over fields ends, so that the
 // decoders need not check after each field.
 type parser struct {
+	ctx context.Context // of the call that parses
 	lim Limits
 	ext *externalFiles
 	err error
 
 	fieldsRead  int
+	steps       int
 	depth       int
 	weightBytes int64
 	nameBytes   int64
@@ -43,11 +46,23 @@ func (p *parser) fail(format string, args ...any) {
 	}
 }
 
-func (p *parser) over(what string, got, limit int64) {
+func (p *parser) over(limit, what string, got, most int64) {
 	if p.err == nil {
-		p.err = &LimitError{What: what, Got: got, Max: limit}
+		p.err = &LimitError{What: what, Limit: limit, Got: got, Max: most}
 	}
 }
+
+// stopped reports whether parsing is over, because of an error or because ctx is
+// done. It is asked before every piece of work that takes a millisecond or so.
+func (p *parser) stopped() bool {
+	if err := p.ctx.Err(); err != nil && p.err == nil {
+		p.err = fmt.Errorf("reading the model: %w", err)
+	}
+	return p.err != nil
+}
+
+// piece is how many bytes are worked on before stopped is asked again.
+const piece = 1 << 20
 
 // at says where the error happened, if there is one and no inner decoder
 // already did.
@@ -92,7 +107,11 @@ func (p *parser) fields(msg []byte) iter.Seq[field] {
 			}
 			msg = msg[n:]
 			if p.fieldsRead++; p.fieldsRead > p.lim.Fields {
-				p.over("protobuf fields", int64(p.fieldsRead), int64(p.lim.Fields))
+				p.over("Fields", "protobuf fields", int64(p.fieldsRead), int64(p.lim.Fields))
+				return
+			}
+			// Unpacked elements are not counted as fields, but each comes by here.
+			if p.steps++; p.steps%1024 == 0 && p.stopped() {
 				return
 			}
 			if !yield(f) {
@@ -134,7 +153,7 @@ func (p *parser) name(f field) string {
 		return s
 	}
 	if len(b) > maxName {
-		p.over("bytes of a name", int64(len(b)), maxName)
+		p.over("", "bytes of a name", int64(len(b)), maxName)
 		return ""
 	}
 	if !utf8.Valid(b) {
@@ -164,7 +183,7 @@ func (p *parser) ident(f field) string {
 
 func (p *parser) chargeName(n int) bool {
 	if p.nameBytes += int64(n); p.nameBytes > p.lim.NameBytes {
-		p.over("bytes of names", p.nameBytes, p.lim.NameBytes)
+		p.over("NameBytes", "bytes of names", p.nameBytes, p.lim.NameBytes)
 		return false
 	}
 	return true
@@ -191,9 +210,12 @@ func (p *parser) ints(f field, dst []int64) []int64 {
 	}
 	b := p.bytes(f)
 	if dst == nil {
-		dst = make([]int64, 0, countVarints(b))
+		dst = make([]int64, 0, p.countVarints(b))
 	}
 	for len(b) > 0 {
+		if len(dst)%piece == piece-1 && p.stopped() {
+			return nil
+		}
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			p.malformed(n)
@@ -218,6 +240,9 @@ func (p *parser) floats(f field, dst []float32) []float32 {
 		dst = make([]float32, 0, len(b)/4)
 	}
 	for ; len(b) > 0; b = b[4:] {
+		if len(dst)%piece == piece-1 && p.stopped() {
+			return nil
+		}
 		dst = append(dst, math.Float32frombits(binary.LittleEndian.Uint32(b)))
 	}
 	return dst
@@ -225,12 +250,16 @@ func (p *parser) floats(f field, dst []float32) []float32 {
 
 // countVarints is the number of varints that b holds: each ends in a byte
 // without the high bit.
-func countVarints(b []byte) int {
+func (p *parser) countVarints(b []byte) int {
 	n := 0
-	for _, c := range b {
-		if c < 0x80 {
-			n++
+	for len(b) > 0 && !p.stopped() {
+		part := b[:min(len(b), piece)]
+		for _, c := range part {
+			if c < 0x80 {
+				n++
+			}
 		}
+		b = b[len(part):]
 	}
 	return n
 }

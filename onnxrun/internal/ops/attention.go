@@ -42,7 +42,7 @@ type attention struct {
 	q, k, v, y     heads // k and v as given, without the past
 	pk, pv         heads // k and v with the past
 	past, total    int
-	scale          float32
+	scale          float64
 	softcap        float32
 	causal         bool
 	left, right    int // sliding window, −1: without bound
@@ -113,6 +113,10 @@ func lowerAttention(c *Call) (*Kernel, error) {
 		k.Bind = a.loops
 		return k, nil
 	}
+	if t := a.tiled(wants); t != nil {
+		t.plan(k)
+		return k, nil
+	}
 	k.Algo = "gemm"
 	kv := a.pk.batch * a.pk.heads
 	a.packLk, a.packV1 = kernel.PackedLen(a.q.size, a.total), kernel.PackedLen(a.total, a.v.size)
@@ -122,6 +126,35 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	k.WorkerScratch = 4 * a.rows * a.total
 	k.Bind = a.bind
 	return k, nil
+}
+
+// tiled is the same attention in tiles, when it is nothing but a softmax with
+// perhaps a mask that is added; nil otherwise.
+func (a *attention) tiled(wants func(output int) bool) *tiledAttention {
+	q, kv := a.q, a.k
+	group := q.heads / kv.heads
+	bare := a.past == 0 && !wants(1) && !wants(2) && !wants(3) && a.softcap <= 0 && !a.causal && a.left < 0 && a.right < 0 &&
+		!a.nonpad && !a.maskBool && (!a.hasMask || a.maskLen == a.total) && !a.double && a.scale > 0
+	if !bare || q.batch*q.heads*q.length*a.total*q.size*a.v.size == 0 {
+		return nil
+	}
+	where := func(h heads, group int) matrices {
+		x := matrices{row: h.row(), col: 1, dims: []int{h.batch, h.heads / group, group}}
+		x.steps = []int{h.at(1, 0, 0), group * h.at(0, 1, 0), h.at(0, 1, 0)}
+		return x
+	}
+	shared := func(h heads) matrices {
+		x := where(h, 1)
+		x.dims[2], x.steps[2] = group, 0
+		return x
+	}
+	t := &tiledAttention{batch: q.batch * q.heads, tq: q.length, tk: a.total, d: q.size, dv: a.v.size, scale: float32(a.scale),
+		q: where(q, group), k: shared(kv), v: shared(a.v), y: where(a.y, group), blind: blindZero}
+	if a.hasMask {
+		t.mask = &matrices{row: a.mask[2], col: a.mask[3], dims: []int{q.batch, kv.heads, group},
+			steps: []int{a.mask[0], group * a.mask[1], a.mask[1]}}
+	}
+	return t
 }
 
 func newAttention(c *Call) (*attention, error) {
@@ -168,7 +201,9 @@ func newAttention(c *Call) (*attention, error) {
 		k.length != v.length || q.size != k.size || k.heads < 1 || q.heads%k.heads != 0 {
 		return nil, c.Invalid("query %v, key %v and value %v do not fit", c.In[0].Shape, c.In[1].Shape, c.In[2].Shape)
 	}
-	a.scale = c.Float("scale", float32(1/math.Sqrt(float64(q.size))))
+	if a.scale = 1 / math.Sqrt(float64(q.size)); c.Node.Attrs["scale"].Kind != 0 {
+		a.scale = float64(c.Float("scale", 0))
+	}
 	a.pk, a.pv = k, v
 	a.pk.flat, a.pv.flat = false, false
 	if c.Has(4) != c.Has(5) {
@@ -346,7 +381,7 @@ func (a *attention) bind(m Memory) []Task {
 				if shown != nil {
 					show = shown[(bh*a.q.length+i0+r)*a.total:][:a.total]
 				}
-				kernel.MulScalar(row, row, a.scale)
+				kernel.MulScalar(row, row, float32(a.scale))
 				a.show(0, show, row)
 				empty := false
 				if a.maskFirst {
@@ -526,7 +561,7 @@ func (a *attention) loops(m Memory) []Task {
 				for l, v := range x {
 					sum += v * w[l]
 				}
-				row[j] = sum * float64(a.scale)
+				row[j] = sum * a.scale
 			}
 			see(0)
 			empty := false

@@ -16,6 +16,7 @@ type gatherTiles struct {
 func newGatherTiles(w *window, table convTable, channels int) *gatherTiles {
 	t := &gatherTiles{taps: w.taps(), cols: elems(w.out)}
 	t.tile = gatherTile(channels*t.taps, t.cols)
+	checkTable(t.taps, t.cols)
 	t.offsets = make([]int32, t.taps*t.cols)
 	one := make([]int32, t.taps)
 	for p := range t.cols {
@@ -233,6 +234,7 @@ func (v *conv) bindLoopsTable(k *Kernel, table convTable, weight func(w []float6
 		if v.bias {
 			bias = Data[float64](m.In[2])
 		}
+		checkTable(cols, taps)
 		offsets := make([]int32, cols*taps)
 		for p := range cols {
 			table(p, offsets[p*taps:][:taps])

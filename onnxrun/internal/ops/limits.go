@@ -34,5 +34,32 @@ func (c *Call) checkSize(t Type) error {
 }
 
 func tooLarge(n int64) error {
-	return &onnx.LimitError{What: "tensor elements", Got: n, Max: maxElems}
+	return &onnx.LimitError{What: "elements of a tensor", Got: n, Max: maxElems}
+}
+
+const (
+	// maxTaps bounds the elements of one window. A pool's are in no tensor: they
+	// cost nothing but time, and one window is the least that a run does at once.
+	maxTaps = 1 << 24
+	// maxTable bounds the offsets that a kernel lists when it is bound to memory.
+	maxTable = 1 << 28
+)
+
+func (c *Call) checkTaps(kernel []int) error {
+	n := 1
+	for _, k := range kernel {
+		if k > maxTaps/n {
+			return &onnx.LimitError{Node: c.Node.Where(), What: "elements of a window", Got: int64(n) * int64(min(k, math.MaxInt32)), Max: maxTaps}
+		}
+		n *= k
+	}
+	return nil
+}
+
+// checkTable panics, as kernels do, before a table of a·b offsets that is too
+// large.
+func checkTable(a, b int) {
+	if b > 0 && a > maxTable/b {
+		panic(&onnx.LimitError{What: "offsets of a kernel", Got: int64(min(float64(a)*float64(b), 1<<62)), Max: maxTable})
+	}
 }

@@ -105,6 +105,7 @@ func lowerMatMul(c *Call) (*Kernel, error) {
 		Algo:  "gemm",
 	}
 	constant := c.In[1].Const
+	p.constB = constant != nil
 	if !IsFloat32(a.DType) {
 		k.Algo = "loops"
 	} else {
@@ -173,7 +174,7 @@ func lowerGemm(c *Call) (*Kernel, error) {
 		if rows != 1 {
 			e.rowStep = cols
 		}
-		if cols != 1 {
+		if cols == p.n {
 			e.colStep = 1
 		}
 	}
@@ -187,6 +188,7 @@ func lowerGemm(c *Call) (*Kernel, error) {
 		return nil, c.Unsupported("alpha and beta other than 1 with %v", a.DType)
 	}
 	constant := c.In[1].Const
+	p.constB = constant != nil
 	if float {
 		k.Scratch = p.scratch(constant != nil)
 	} else {

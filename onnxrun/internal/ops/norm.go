@@ -30,6 +30,8 @@ type channelNorm struct {
 	silu               bool // y·sigmoid(y) follows
 
 	gamma, beta, mean, variance int // inputs
+	offset                      int // the input that is added to x before; 0: none
+	offsets                     int // its images: n, or 1 for all
 	perGroup                    bool
 }
 
@@ -140,6 +142,10 @@ func lowerFusedGroupNorm(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	return v.fusedGroups(c)
+}
+
+func (v *channelNorm) fusedGroups(c *Call) (*Kernel, error) {
 	v.groups, v.silu = c.Int("groups", 0), c.Int("silu", 0) != 0
 	if v.groups < 1 || v.channels%v.groups != 0 {
 		return nil, c.Invalid("%d groups of %d channels", v.groups, v.channels)
@@ -148,6 +154,26 @@ func lowerFusedGroupNorm(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	return v.kernel(c), nil
+}
+
+// lowerAddGroupNorm is lowerFusedGroupNorm of x + e, where e has one number for
+// each channel of an image: [n, c, 1, …] or [1, c, 1, …], an embedding of the time.
+// The sum is never written: it moves a channel's mean and not its variance.
+func lowerAddGroupNorm(c *Call) (*Kernel, error) {
+	k, err := newChannelNorm(c)
+	if err != nil {
+		return nil, err
+	}
+	e := c.In[3].Type
+	one := slices.Repeat([]int{1}, len(k.x.Shape))
+	one[1] = k.channels
+	each := slices.Clone(one)
+	each[0] = k.n
+	if !IsFloat32(k.x.DType) || !IsFloat32(e.DType) || !slices.Equal(e.Shape, one) && !slices.Equal(e.Shape, each) {
+		return nil, c.Invalid("input 3 is %v, which is no number for each channel of %v", e, k.x)
+	}
+	k.offset, k.offsets = 3, e.Shape[0]
+	return k.fusedGroups(c)
 }
 
 func (v *channelNorm) kernel(c *Call) *Kernel {
@@ -211,15 +237,31 @@ func (v *channelNorm) bindPlain(m Memory) []Task {
 		for i := lo; i < hi; i++ {
 			group := i % groups
 			x, y := src[i*size*v.space:][:size*v.space], dst[i*size*v.space:][:size*v.space]
+			offset := v.added(m, i/groups, group*size, size)
 			var mu, sigma2 float64
-			if v.groups == 0 {
+			switch {
+			case v.groups == 0:
 				mu, sigma2 = float64(mean[group]), float64(variance[group])
-			} else {
+			case offset == nil:
 				mu = kernel.Sum(x) / float64(len(x))
 				sigma2 = kernel.SumSquares(x, mu) / float64(len(x))
+			default:
+				mu = kernel.Sum(x)
+				for _, e := range offset {
+					mu += float64(e) * float64(v.space)
+				}
+				mu /= float64(len(x))
+				for ch, e := range offset {
+					sigma2 += kernel.SumSquares(x[ch*v.space:][:v.space], mu-float64(e))
+				}
+				sigma2 /= float64(len(x))
 			}
 			for ch := range size {
-				scale, shift := v.affine(group*size+ch, mu, sigma2, gamma, beta)
+				at := mu
+				if offset != nil {
+					at -= float64(offset[ch])
+				}
+				scale, shift := v.affine(group*size+ch, at, sigma2, gamma, beta)
 				if v.space == 1 {
 					y[ch] = float32(x[ch]*scale) + shift
 					continue
@@ -280,7 +322,7 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 				x, y := src[(n*blocks+b0)*plane:][:(b1-b0)*plane], dst[(n*blocks+b0)*plane:][:(b1-b0)*plane]
 				c0, c1 := b0*Block, min(v.channels, b1*Block)
 				if v.groups > 0 {
-					v.blockedStats(x, mu, sigma2, c1-c0, size)
+					v.blockedStats(x, mu, sigma2, size, v.added(m, n, c0, c1-c0), c1-c0)
 				} else {
 					for ch := c0; ch < c1; ch++ {
 						mu[ch-c0], sigma2[ch-c0] = float64(mean[ch]), float64(variance[ch])
@@ -299,10 +341,19 @@ func (v *channelNorm) bindBlocked(k *Kernel) {
 	}
 }
 
+// added is what is added to channels of image n, from channel ch on; nil: nothing.
+func (v *channelNorm) added(m Memory, n, ch, channels int) []float32 {
+	if v.offset == 0 {
+		return nil
+	}
+	return Data[float32](m.In[v.offset])[n%v.offsets*v.channels+ch:][:channels]
+}
+
 // blockedStats computes the mean and variance of every channel's group; x holds
 // whole groups of size channels, blocked. Sums are taken channel by channel, and
-// those of a group added in the order of its channels.
-func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, size int) {
+// those of a group added in the order of its channels. What is added to a channel
+// beforehand, offset, counts in its group's mean and is then taken off it again.
+func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, size int, offset []float32, channels int) {
 	plane, count := v.space*Block, float64(size*v.space)
 	// gather turns the channels' sums, one for each lane, into their groups' means.
 	gather := func(sums []float64) {
@@ -320,7 +371,13 @@ func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, channels, 
 	for i := 0; i < lanes; i += Block {
 		kernel.SumLanes((*[Block]float64)(mu[i:]), x[i*v.space:][:plane])
 	}
+	for i, e := range offset {
+		mu[i] += float64(e) * float64(v.space)
+	}
 	gather(mu)
+	for i, e := range offset {
+		mu[i] -= float64(e)
+	}
 	for i := 0; i < lanes; i += Block {
 		kernel.SumSquaresLanes((*[Block]float64)(sigma2[i:]), x[i*v.space:][:plane], (*[Block]float64)(mu[i:]))
 	}

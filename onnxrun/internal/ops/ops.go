@@ -234,6 +234,9 @@ func (c *Call) Axis(axis, rank int) (int, error) {
 type Packs struct {
 	// Forget, if set, is told the bytes of each weight that has been packed.
 	Forget func([]byte)
+	// Reserve, if set, is told the bytes that a pack is about to take; it panics
+	// with a *onnx.LimitError when they are too many.
+	Reserve func(bytes int)
 
 	mu sync.Mutex
 	m  map[packKey]*pack
@@ -244,17 +247,31 @@ type packKey struct {
 	how string
 }
 
+// pack is made by whoever asks first; should that panic, by the next one.
 type pack struct {
-	once   sync.Once
+	mu     sync.Mutex
+	done   bool
 	data   []float32
 	tensor *Tensor
+}
+
+func (e *pack) once(fill func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.done {
+		fill()
+		e.done = true
+	}
 }
 
 // Get returns the n floats that fill makes of t; the same t and how give the
 // same memory. A nil Packs packs anew.
 func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []float32 {
 	e := p.entry(t, how)
-	e.once.Do(func() {
+	e.once(func() {
+		if p != nil && p.Reserve != nil {
+			p.Reserve(4 * n)
+		}
 		e.data = Floats(AlignedBytes(4*n), n)
 		fill(e.data)
 		if p != nil && p.Forget != nil {
@@ -267,7 +284,12 @@ func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []fl
 // derived is a tensor that fill makes of t: what a derivative needs of a weight.
 func (p *Packs) derived(t *Tensor, how string, fill func() *Tensor) *Tensor {
 	e := p.entry(t, how)
-	e.once.Do(func() { e.tensor = fill() })
+	e.once(func() {
+		e.tensor = fill()
+		if p != nil && p.Reserve != nil {
+			p.Reserve(e.tensor.Bytes())
+		}
+	})
 	return e.tensor
 }
 

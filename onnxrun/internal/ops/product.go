@@ -20,6 +20,8 @@ type product struct {
 	// matrix is stored transposed, [k, m] and [n, k].
 	lda, ldb, ldc int
 	aT, bT        bool
+
+	constB bool // B is known at compile time
 }
 
 func (p *product) batch() int { return len(p.cAt) }
@@ -33,14 +35,36 @@ func (p *product) how() string {
 	return fmt.Sprintf("product %d×%d, rows %d apart, transposed %t, at %v", p.k, p.n, p.ldb, p.bT, p.bAt)
 }
 
-// packedLen is the number of floats of all of B's matrices once packed.
-func (p *product) packedLen() int { return len(p.bAt) * kernel.PackedLen(p.k, p.n) }
+// narrow reports whether kernel.GemmNarrow does better than the microkernel,
+// which has the columns of B in its lanes. A B that is not constant may have the
+// samples of a batch for columns: their number must not decide.
+func (p *product) narrow() bool { return p.constB && p.n <= kernel.NarrowCols }
 
-// pack packs panels [panel0, panel1) of one of B's matrices.
+// matrixLen is the number of floats of one of B's matrices once packed.
+func (p *product) matrixLen() int {
+	if p.narrow() {
+		return p.k * p.n
+	}
+	return kernel.PackedLen(p.k, p.n)
+}
+
+// packedLen is the number of floats of all of B's matrices once packed.
+func (p *product) packedLen() int { return len(p.bAt) * p.matrixLen() }
+
+// pack packs panels [panel0, panel1) of one of B's matrices, or all of it column
+// by column when it is narrow.
 func (p *product) pack(packed, b []float32, matrix, panel0, panel1 int) {
-	size := kernel.PackedLen(p.k, p.n)
+	size := p.matrixLen()
 	dst, src := packed[matrix*size:][:size], b[p.bAt[matrix]:]
-	if p.bT {
+	if p.narrow() {
+		column, row := 1, p.ldb // distances in B
+		if p.bT {
+			column, row = p.ldb, 1
+		}
+		for i := range dst {
+			dst[i] = src[i/p.k*column+i%p.k*row]
+		}
+	} else if p.bT {
 		kernel.PackBTPanels(dst, src, p.k, p.n, p.ldb, panel0, panel1)
 	} else {
 		kernel.PackBPanels(dst, src, p.k, p.n, p.ldb, panel0, panel1)
@@ -77,8 +101,8 @@ func (p *product) scratch(constant bool) int {
 // nil. after, which may be nil, is called for each finished piece of C: rows
 // [i0, i1), columns [j0, j1) of a batch.
 //
-// A value of C is one chain of multiply-adds in the order of k, whatever the
-// shapes are and however the work is cut.
+// A value of C is one chain of multiply-adds in the order of k (sixteen of them
+// when B is narrow), whatever the other shapes are and however the work is cut.
 func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after func(batch, i0, i1, j0, j1 int)) []Task {
 	if p.batch()*p.m*p.n == 0 {
 		return nil
@@ -126,16 +150,21 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 	// them pays for reading the panel, panels until it is work worth a part.
 	const rowsAtMost, flopsAtLeast = 224, 2e6
 	rowStep := min(p.m, rowsAtMost)
+	whole := after != nil && p.m >= wholeRows && p.k*p.n <= wholeFloats
+	if whole {
+		// What follows takes whole rows, in memory without a gap.
+		rowStep = p.rowsOfEight()
+	}
 	rowPieces := ceilDiv(p.m, rowStep)
 	panelFlops := 2 * float64(rowStep) * float64(p.k) * kernel.PanelCols
 	panelStep := panels
-	if float64(panels)*panelFlops > flopsAtLeast {
+	if float64(panels)*panelFlops > flopsAtLeast && !whole {
 		panelStep = max(1, min(panels, int(flopsAtLeast/panelFlops)))
 	}
 	panelPieces := ceilDiv(panels, panelStep)
 	pieces := p.batch() * rowPieces * panelPieces
 	parts, step := divide(pieces, 100+float64(panelStep)*panelFlops/60)
-	size := kernel.PackedLen(p.k, p.n)
+	size := p.matrixLen()
 	return append(tasks, Task{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, pieces)
 		for i := lo; i < hi; i++ {
@@ -143,13 +172,28 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 			// Row pieces outermost: they share the panels' neighbours in A.
 			i0, p0 := rest/panelPieces*rowStep, rest%panelPieces*panelStep
 			i1, p1 := min(p.m, i0+rowStep), min(panels, p0+panelStep)
-			kernel.GemmPanels(c[p.cAt[batch]+i0*p.ldc:], p.ldc, a[aAt[p.aOf[batch]]+i0*lda:], lda,
-				packed[p.bOf[batch]*size:][:size], i1-i0, p.n, p.k, p0, p1, bias, false)
+			y, x, w := c[p.cAt[batch]+i0*p.ldc:], a[aAt[p.aOf[batch]]+i0*lda:], packed[p.bOf[batch]*size:][:size]
+			if p.narrow() {
+				kernel.GemmNarrow(y, p.ldc, x, lda, w, i1-i0, p.n, p.k, bias)
+			} else {
+				kernel.GemmPanels(y, p.ldc, x, lda, w, i1-i0, p.n, p.k, p0, p1, bias, false)
+			}
 			if after != nil {
 				after(batch, i0, i1, p0*kernel.PanelCols, min(p.n, p1*kernel.PanelCols))
 			}
 		}
 	}})
+}
+
+// Pieces of whole rows read all of B each: it must not be too large for the
+// second and third level of the cache, nor the rows too few.
+const wholeRows, wholeFloats = 28, 1 << 20
+
+// rowsOfEight cuts the rows into eight pieces or more, neither so small that
+// reading B counts nor so large that a piece of C leaves the cache.
+func (p *product) rowsOfEight() int {
+	pieces := ceilDiv(p.m, min(112, max(wholeRows, ceilDiv(p.m, 8))))
+	return ceilDiv(p.m, pieces)
 }
 
 // turn writes rows [i0, i1) of a transposed A in row-major order.

@@ -3,6 +3,7 @@ package ops
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"sampleonnx/onnxrun/internal/onnx"
 )
@@ -250,22 +251,84 @@ func lowerDynamicQuantizeLinear(c *Call) (*Kernel, error) {
 	return k, nil
 }
 
-// lowerIntegerMatMul is MatMulInteger (A, B, zero points) and QLinearMatMul (A,
-// scale, zero point, B, scale, zero point, scale and zero point of the result).
-// Zero points and scales are one for all, one for each row of A or one for each
-// column of B.
-func lowerIntegerMatMul(c *Call) (*Kernel, error) {
-	linear := c.Node.Op == "QLinearMatMul"
-	ai, bi, za, zb := 0, 1, 2, 3
-	if linear {
-		ai, bi, za, zb = 0, 3, 2, 5
+// integerProduct is what MatMulInteger and ConvInteger (A, B, zero points) have in
+// common with QLinearMatMul and QLinearConv (A, scale, zero point, B, scale, zero
+// point, scale and zero point of the result): where the inputs stand, and their types
+// once widened.
+type integerProduct struct {
+	linear             bool // the sums are scaled and rounded
+	a, b, zeroA, zeroB int  // positions of inputs
+	scaleA, scaleB     int
+	scaleOut, zeroOut  int
+	wide               []Type // of the inputs: int32 and float32
+	out                onnx.DType
+}
+
+func (c *Call) integerProduct() (*integerProduct, error) {
+	p := &integerProduct{a: 0, b: 1, zeroA: 2, zeroB: 3, out: onnx.Int32}
+	if strings.HasPrefix(c.Node.Op, "QLinear") {
+		p = &integerProduct{linear: true, a: 0, scaleA: 1, zeroA: 2, b: 3, scaleB: 4, zeroB: 5, scaleOut: 6, zeroOut: 7}
+		if p.out = c.In[p.zeroOut].DType; !isByte(p.out) {
+			return nil, c.Invalid("the zero point of the result is %v, want an 8-bit integer type", c.In[p.zeroOut].Type)
+		}
 	}
-	for _, i := range []int{ai, bi} {
+	for _, i := range []int{p.a, p.b} {
 		if err := c.want(i, isByte, "an 8-bit integer type"); err != nil {
 			return nil, err
 		}
 	}
-	a, b := c.In[ai].Shape, c.In[bi].Shape
+	for i := range c.In {
+		t := c.In[i].Type
+		switch {
+		case c.In[i].Absent:
+			t = Type{}
+		case isInteger(t.DType):
+			t.DType = onnx.Int32
+		default:
+			t.DType = onnx.Float
+		}
+		p.wide = append(p.wide, t)
+	}
+	return p, nil
+}
+
+// zeros is an input of zero points, or of a bias: 0 when it is left out.
+func (p *integerProduct) zeros(t []*Tensor, i int) []int32 {
+	if i < len(t) && t[i] != nil {
+		return Data[int32](t[i])
+	}
+	return []int32{0}
+}
+
+// store is how the sum for element i of the result gets there. Its scales are those of
+// a row of A and a column of B; rows and cols are the steps through them, 0 where
+// there is one for all.
+func (p *integerProduct) store(dst *Tensor, t []*Tensor, rows, cols int) func(i, row, col int, sum int32) {
+	if !p.linear {
+		out := Data[int32](dst)
+		return func(i, _, _ int, sum int32) { out[i] = sum }
+	}
+	a, b, scale, zero := Data[float32](t[p.scaleA]), Data[float32](t[p.scaleB]), Data[float32](t[p.scaleOut]), Data[int32](t[p.zeroOut])
+	value := func(row, col int, sum int32) float64 {
+		by := float64(a[row*rows]) * float64(b[col*cols]) / float64(scale[0])
+		return math.RoundToEven(float64(sum)*by + float64(zero[0]))
+	}
+	if p.out == onnx.Int8 {
+		out := Data[int8](dst)
+		return func(i, row, col int, sum int32) { out[i] = floatTo[int8](value(row, col, sum)) }
+	}
+	out := Data[uint8](dst)
+	return func(i, row, col int, sum int32) { out[i] = floatTo[uint8](value(row, col, sum)) }
+}
+
+// lowerIntegerMatMul is MatMulInteger and QLinearMatMul. Zero points and scales are
+// one for all, one for each row of A or one for each column of B.
+func lowerIntegerMatMul(c *Call) (*Kernel, error) {
+	p, err := c.integerProduct()
+	if err != nil {
+		return nil, err
+	}
+	a, b := c.In[p.a].Shape, c.In[p.b].Shape
 	if len(a) == 0 || len(b) == 0 {
 		return nil, c.Invalid("multiplies %v and %v, want no scalars", a, b)
 	}
@@ -292,27 +355,8 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 	if len(b) > 1 {
 		shape = append(shape, cols)
 	}
-	var wide []Type
-	for i := range c.In {
-		t := c.In[i].Type
-		switch {
-		case c.In[i].Absent:
-			t = Type{}
-		case isInteger(t.DType):
-			t.DType = onnx.Int32
-		default:
-			t.DType = onnx.Float
-		}
-		wide = append(wide, t)
-	}
-	out := Type{DType: onnx.Int32, Shape: shape}
-	if linear {
-		out.DType = c.In[7].DType
-		if !isByte(out.DType) {
-			return nil, c.Invalid("the zero point of the result is %v, want an 8-bit integer type", c.In[7].Type)
-		}
-	}
-	// perRow and perCol check one input and tell how to step through it.
+	// step checks an input and tells how to go through it along the rows of A or the
+	// columns of B.
 	step := func(i, n int, matrix []int) (int, error) {
 		if !c.Has(i) || c.In[i].Elems() == 1 {
 			return 0, nil
@@ -323,8 +367,8 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 		return 1, nil
 	}
 	var steps [4]int // of the zero points of A and B, of the scales of A and B
-	for j, i := range []int{za, zb, 1, 4} {
-		if j >= 2 && !linear {
+	for j, i := range []int{p.zeroA, p.zeroB, p.scaleA, p.scaleB} {
+		if j >= 2 && !p.linear {
 			break
 		}
 		n, matrix := rows, am
@@ -335,38 +379,19 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 			return nil, err
 		}
 	}
-	for _, i := range []int{6, 7} {
-		if linear && c.In[i].Elems() != 1 {
+	for _, i := range []int{p.scaleOut, p.zeroOut} {
+		if p.linear && c.In[i].Elems() != 1 {
 			return nil, c.Unsupported("input %d is %v, want one number", i, c.In[i].Type)
 		}
 	}
 	l := newLattice(batch, broadcastStrides(am[:len(am)-2], batch), broadcastStrides(bm[:len(bm)-2], batch))
-	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(wide), WorkerScratch: 4 * cols, FLOPs: 2 * float64(elems(batch)*rows*cols) * float64(depth)}
+	k := &Kernel{Out: []Type{{DType: p.out, Shape: shape}}, Scratch: sizeOf(p.wide), WorkerScratch: 4 * cols,
+		FLOPs: 2 * float64(elems(batch)*rows*cols) * float64(depth)}
 	k.Bind = func(m Memory) []Task {
-		t, tasks := casts(&m, wide)
-		x, y := Data[int32](t[ai]), Data[int32](t[bi])
-		ints := func(i int) []int32 {
-			if i < len(t) && t[i] != nil {
-				return Data[int32](t[i])
-			}
-			return []int32{0}
-		}
-		zx, zy := ints(za), ints(zb)
-		var put func(at int, sums []int32, row int)
-		if linear {
-			sa, sb, sy, zero := Data[float32](t[1]), Data[float32](t[4]), Data[float32](t[6]), Data[int32](t[7])
-			scale := func(row, col int) float64 {
-				return float64(sa[row*steps[2]]) * float64(sb[col*steps[3]]) / float64(sy[0])
-			}
-			if out.DType == onnx.Int8 {
-				put = putScaled(Data[int8](m.Out[0]), scale, zero)
-			} else {
-				put = putScaled(Data[uint8](m.Out[0]), scale, zero)
-			}
-		} else {
-			dst := Data[int32](m.Out[0])
-			put = func(at int, sums []int32, _ int) { copy(dst[at:], sums) }
-		}
+		t, tasks := casts(&m, p.wide)
+		x, y := Data[int32](t[p.a]), Data[int32](t[p.b])
+		zx, zy := p.zeros(t, p.zeroA), p.zeros(t, p.zeroB)
+		store := p.store(m.Out[0], t, steps[2], steps[3])
 		return append(tasks, eachRow(elems(batch)*rows, depth*cols, func(r, worker int) {
 			sums := scratchOf[int32](m.Worker(worker), cols)
 			clear(sums)
@@ -380,34 +405,23 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 					sums[j] += (v - z) * (u - zy[j*steps[1]])
 				}
 			}
-			put(r*cols, sums, row)
+			for j, v := range sums {
+				store(r*cols+j, row, j, v)
+			}
 		})...)
 	}
 	return k, nil
 }
 
-func putScaled[T integer](dst []T, scale func(row, col int) float64, zero []int32) func(at int, sums []int32, row int) {
-	return func(at int, sums []int32, row int) {
-		for j, v := range sums {
-			dst[at+j] = floatTo[T](math.RoundToEven(float64(v)*scale(row, j) + float64(zero[0])))
-		}
-	}
-}
-
-// lowerIntegerConv is ConvInteger (x, w, zero points) and QLinearConv (x, scale,
-// zero point, w, scale, zero point, scale and zero point of the result, bias).
+// lowerIntegerConv is ConvInteger and QLinearConv, whose last input is a bias. Zero
+// points and scales of the weights are one for all or one for each output channel.
 func lowerIntegerConv(c *Call) (*Kernel, error) {
-	linear := c.Node.Op == "QLinearConv"
-	xi, wi, zx, zw := 0, 1, 2, 3
-	if linear {
-		xi, wi, zx, zw = 0, 3, 2, 5
+	const bias = 8
+	p, err := c.integerProduct()
+	if err != nil {
+		return nil, err
 	}
-	for _, i := range []int{xi, wi} {
-		if err := c.want(i, isByte, "an 8-bit integer type"); err != nil {
-			return nil, err
-		}
-	}
-	x, w := c.In[xi].Type, c.In[wi].Type
+	x, w := c.In[p.a].Type, c.In[p.b].Type
 	groups := c.Int("group", 1)
 	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || groups < 1 || w.Shape[1]*groups != x.Shape[1] || w.Shape[0]%groups != 0 {
 		return nil, c.Invalid("convolves %v with %v in %d groups", x, w, groups)
@@ -423,70 +437,35 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	outCh := w.Shape[0]
-	out := Type{DType: onnx.Int32, Shape: slices.Concat([]int{x.Shape[0], outCh}, win.out)}
-	if linear {
-		out.DType = c.In[7].DType
-		if !isByte(out.DType) {
-			return nil, c.Invalid("the zero point of the result is %v, want an 8-bit integer type", c.In[7].Type)
-		}
+	out := Type{DType: p.out, Shape: slices.Concat([]int{x.Shape[0], outCh}, win.out)}
+	if c.Has(bias) && c.In[bias].Elems() != outCh {
+		return nil, c.Invalid("the bias is %v, want %d numbers", c.In[bias].Type, outCh)
 	}
-	var wide []Type
 	for i := range c.In {
-		t := c.In[i].Type
-		switch {
-		case c.In[i].Absent:
-			t = Type{}
-		case isInteger(t.DType):
-			t.DType = onnx.Int32
-		default:
-			t.DType = onnx.Float
-		}
-		wide = append(wide, t)
 		n := 1
-		switch {
-		case i == xi || i == wi:
+		if i == p.a || i == p.b || i == bias || !c.Has(i) {
 			continue
-		case linear && i == 8 && c.Has(i) && c.In[i].Elems() != outCh:
-			return nil, c.Invalid("the bias is %v, want %d numbers", c.In[i].Type, outCh)
-		case i == zw || linear && (i == 4 || i == 8):
+		}
+		if i == p.zeroB || p.linear && i == p.scaleB {
 			n = outCh
 		}
-		if c.Has(i) && c.In[i].Elems() != 1 && c.In[i].Elems() != n {
+		if c.In[i].Elems() != 1 && c.In[i].Elems() != n {
 			return nil, c.Invalid("input %d is %v, want %d numbers", i, c.In[i].Type, n)
 		}
 	}
 	taps, depth := win.taps(), w.Shape[1]
 	inPlane, outPlane := elems(win.in), elems(win.out)
 	st := strides(win.in)
-	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(wide), FLOPs: 2 * float64(out.Elems()) * float64(taps*depth)}
+	k := &Kernel{Out: []Type{out}, Scratch: sizeOf(p.wide), FLOPs: 2 * float64(out.Elems()) * float64(taps*depth)}
 	k.Bind = func(m Memory) []Task {
-		t, tasks := casts(&m, wide)
-		src, weights := Data[int32](t[xi]), Data[int32](t[wi])
-		ints := func(i int) []int32 {
-			if i < len(t) && t[i] != nil {
-				return Data[int32](t[i])
-			}
-			return []int32{0}
+		t, tasks := casts(&m, p.wide)
+		src, weights := Data[int32](t[p.a]), Data[int32](t[p.b])
+		zeroX, zeroW, start := p.zeros(t, p.zeroA), p.zeros(t, p.zeroB), p.zeros(t, bias)
+		perChannel := 0
+		if p.linear && c.In[p.scaleB].Elems() > 1 {
+			perChannel = 1
 		}
-		zeroX, zeroW := ints(zx), ints(zw)
-		var put func(i, ch int, sum int32)
-		if linear {
-			bias, sx, sw, sy, zero := ints(8), Data[float32](t[1]), Data[float32](t[4]), Data[float32](t[6]), Data[int32](t[7])
-			value := func(ch int, sum int32) float64 {
-				scale := float64(sx[0]) * float64(sw[ch%len(sw)]) / float64(sy[0])
-				return math.RoundToEven(float64(sum+bias[ch%len(bias)])*scale + float64(zero[0]))
-			}
-			if out.DType == onnx.Int8 {
-				dst := Data[int8](m.Out[0])
-				put = func(i, ch int, sum int32) { dst[i] = floatTo[int8](value(ch, sum)) }
-			} else {
-				dst := Data[uint8](m.Out[0])
-				put = func(i, ch int, sum int32) { dst[i] = floatTo[uint8](value(ch, sum)) }
-			}
-		} else {
-			dst := Data[int32](m.Out[0])
-			put = func(i, _ int, sum int32) { dst[i] = sum }
-		}
+		store := p.store(m.Out[0], t, 0, perChannel)
 		if outPlane == 0 {
 			return nil
 		}
@@ -495,7 +474,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 			image := i / outPlane / outCh
 			first := image*x.Shape[1] + ch/(outCh/groups)*depth
 			z := zeroW[ch%len(zeroW)]
-			sum := int32(0)
+			sum := start[ch%len(start)]
 			for tap := range taps {
 				off := win.offset(i%outPlane, tap, st)
 				if off < 0 {
@@ -505,7 +484,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 					sum += (src[(first+d)*inPlane+off] - zeroX[0]) * (weights[(ch*depth+d)*taps+tap] - z)
 				}
 			}
-			put(i, ch, sum)
+			store(i, 0, ch, sum)
 		})...)
 	}
 	return k, nil

@@ -49,7 +49,7 @@ func lowerRoiAlign(c *Call) (*Kernel, error) {
 	default:
 		return nil, c.Invalid("coordinate_transformation_mode is %q, want half_pixel or output_half_pixel", mode)
 	}
-	if r.rows < 1 || r.cols < 1 || r.sampling < 0 || r.sampling > 1<<12 || r.height == 0 || r.width == 0 {
+	if r.rows < 1 || r.cols < 1 || r.sampling < 0 || r.sampling > 1<<10 || r.height == 0 || r.width == 0 {
 		return nil, c.Invalid("samples %d times in %d×%d cells of %v", r.sampling, r.rows, r.cols, x)
 	}
 	out := Type{DType: x.DType, Shape: []int{rois.Shape[0], r.channels, r.rows, r.cols}}
@@ -96,7 +96,7 @@ func alignRois[T float](m Memory, r *roiAlign, images *indexer) []Task {
 	dst, src, rois, of := Data[T](m.Out[0]), Data[T](m.In[0]), Data[T](m.In[1]), Data[int64](m.In[2])
 	cells := r.rows * r.cols
 	plane := r.height * r.width
-	return eachRow(len(of)*cells, 64*r.channels, func(i, _ int) {
+	return eachRow(len(of)*cells, 16*r.channels*max(4, r.sampling*r.sampling), func(i, _ int) {
 		n, row, col := i/cells, i%cells/r.cols, i%r.cols
 		image := src[images.offset(of[n]):]
 		offset := 0.0

@@ -53,6 +53,15 @@ func softmaxKernel(c *Call, outer, n, inner int) *Kernel {
 		softmaxRows(k, outer, n, inner, softmaxRow64)
 	case log:
 		softmaxRows(k, outer, n, inner, logSoftmaxRow)
+	case inner == 1 && n > 0 && n <= kernel.MaxSoftmaxRow:
+		each := max(1, grain/n)
+		k.Bind = func(m Memory) []Task {
+			dst, src := Data[float32](m.Out[0]), Data[float32](m.In[0])
+			return []Task{{ceilDiv(outer, each), func(part, _ int) {
+				lo, hi := bounds(part, each, outer)
+				kernel.SoftmaxRows(dst[lo*n:hi*n], src[lo*n:hi*n], hi-lo, n)
+			}}}
+		}
 	default:
 		softmaxRows(k, outer, n, inner, func(dst, src, _ []float32) { kernel.SoftmaxRow(dst, src) })
 	}

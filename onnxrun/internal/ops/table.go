@@ -251,7 +251,17 @@ var fusedTable = []row{
 	{"Conv", 1, [2]int{2, 4}, [2]int{1, 1}, "act:s auto_pad:s dilations:is group:i kernel_shape:is out_scale:f pads:is strides:is", lowerConv, convLayouts},
 	// x [N,C,H,W], w [kh,kw] constant: zero insertion by up, pads (top, left, bottom, right; negative crops), Conv with w for every channel, every down'th kept.
 	{"FIR", 1, [2]int{2, 2}, [2]int{1, 1}, "down:i pads:is up:i", lowerFIR, firLayouts},
+	// q, k, v, mask?: see lowerTiledAttention.
+	{"Attention", 1, [2]int{3, 4}, [2]int{1, 1}, "blind:i k:is mask:is q:is scale:f shape:is sizes:is v:is y:is", lowerTiledAttention, tiledAttentionLayouts},
+	// a, b: see lowerProductOfViews.
+	{"Product", 1, [2]int{2, 2}, [2]int{1, 1}, "a:is b:is c:is shape:is sizes:is", lowerProductOfViews, nil},
+	// x, cos, sin: see lowerRotate.
+	{"Rotary", 1, [2]int{3, 3}, [2]int{1, 1}, "cos:is interleaved:i shape:is sin:is sizes:is x:is", lowerRotate, nil},
 	{"GroupNorm", 1, [2]int{3, 3}, [2]int{1, 1}, "epsilon:f groups:i silu:i", lowerFusedGroupNorm, normLayouts},
+	{"AddGroupNorm", 1, [2]int{4, 4}, [2]int{1, 1}, "epsilon:f groups:i silu:i", lowerAddGroupNorm, normLayouts},
+	{"InstanceNormPlus", 1, [2]int{4, 4}, [2]int{1, 1}, "epsilon:f epsilon_means:f correction:f act:s", lowerInstanceNormPlus, normLayouts},
+	// a, b constant, bias?, the operands of the steps: see lowerLinear.
+	{"Linear", 1, [2]int{2, 7}, [2]int{1, 1}, "then:ss transB:i", lowerLinear, nil},
 }
 
 var byName, fusedByName map[string]*row
@@ -267,15 +277,6 @@ func init() {
 		return m
 	}
 	byName, fusedByName = index(table), index(fusedTable)
-}
-
-// Known lists the operators of the standard that can run, in table order.
-func Known() []string {
-	names := make([]string, len(table))
-	for i := range table {
-		names[i] = table[i].op
-	}
-	return names
 }
 
 var kindNames = map[string]onnx.AttrKind{

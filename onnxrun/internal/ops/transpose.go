@@ -1,5 +1,11 @@
 package ops
 
+import (
+	"fmt"
+
+	"sampleonnx/onnxrun/internal/kernel"
+)
+
 func lowerTranspose(c *Call) (*Kernel, error) {
 	t := c.In[0].Type
 	if err := c.want(0, isStored, "a numeric type or bool"); err != nil {
@@ -26,4 +32,17 @@ func lowerTranspose(c *Call) (*Kernel, error) {
 		out.Shape[i], src[i] = t.Shape[p], from[p]
 	}
 	return moveKernel(t, out, newMove(out.Shape, strides(out.Shape), src, 0, 0)), nil
+}
+
+// Turned is a constant matrix [m, n] as its transpose, under a shape of n·m
+// elements. It is made once for a model.
+func (p *Packs) Turned(t *Tensor, shape []int) *Tensor {
+	return p.derived(t, fmt.Sprint("turned to ", shape), func() *Tensor {
+		m, n := t.Shape[0], t.Shape[1]
+		out := New(Type{DType: t.DType, Shape: shape})
+		if m*n > 0 {
+			kernel.Transpose(Data[float32](out), Data[float32](t), m, n, m, n)
+		}
+		return out
+	})
 }

@@ -26,6 +26,9 @@ func newWindow(c *Call, in, kernel []int, ceil bool) (*window, error) {
 			return nil, c.Invalid("kernel_shape is %v, want positive numbers", kernel)
 		}
 	}
+	if err := c.checkTaps(kernel); err != nil {
+		return nil, err
+	}
 	auto := c.Str("auto_pad", "NOTSET")
 	if auto == "" {
 		auto = "NOTSET"
@@ -136,6 +139,7 @@ func (w *window) at(i, o, k int) int {
 func (w *window) rows() (offsets []int32, rows, taps int) {
 	last := len(w.in) - 1
 	rows, taps = elems(w.out[:last]), elems(w.kernel[:last])
+	checkTable(rows, taps)
 	step := strides(w.in)
 	offsets = make([]int32, rows*taps)
 	for r := range rows {

@@ -71,6 +71,9 @@ func (u *unroll) body(attr string, in []*value) ([]*value, error) {
 	if u.g.unrolled > maxUnrolled || len(u.g.nodes) > maxRounds {
 		return nil, &onnx.LimitError{What: "nodes of unrolled loops", Got: int64(u.g.unrolled), Max: maxUnrolled}
 	}
+	if err := stopped(u.g.ctx); err != nil { // of a body without nodes nobody else asks
+		return nil, err
+	}
 	values := u.p.values(b)
 	for _, c := range b.Captures {
 		values[c.Value] = u.outer[c.Outer]
@@ -116,6 +119,9 @@ func truth(v *value) (is, known bool) {
 
 func (u *unroll) branch(in []*value) ([]*value, error) {
 	cond := in[0]
+	if cond == nil {
+		return nil, u.invalid("the condition is left out")
+	}
 	if cond.DType != onnx.Bool || cond.Elems() != 1 {
 		return nil, u.invalid("the condition is %v, want one bool", cond.Type)
 	}

@@ -76,7 +76,7 @@ func (s *sketch) attr() onnx.Attr { return onnx.Attr{Kind: onnx.AttrGraph, Graph
 // computes its outputs.
 func (s *sketch) run(t *testing.T, known []bool, in ...*ops.Tensor) ([]*ops.Tensor, error) {
 	t.Helper()
-	p, err := New(&onnx.Model{Graph: s.Graph}, Options{Threads: 1})
+	p, err := New(t.Context(), &onnx.Model{Graph: s.Graph}, Options{Threads: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +93,11 @@ func (s *sketch) run(t *testing.T, known []bool, in ...*ops.Tensor) ([]*ops.Tens
 			t.Fatalf("input %d decides a shape", i)
 		}
 	}
-	pl, err := p.Compile(types, values)
+	pl, err := p.Compile(t.Context(), types, values)
 	if err != nil {
 		return nil, err
 	}
-	m, err := pl.Acquire()
+	m, err := pl.Acquire(t.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +262,7 @@ func TestBodiesAreChecked(t *testing.T) {
 	g := branches()
 	g.Nodes[0].Attrs["then_branch"].Graph.Nodes[0].Op = "NoSuch"
 	var u *onnx.UnsupportedError
-	if _, err := New(&onnx.Model{Graph: g.Graph}, Options{Threads: 1}); !errors.As(err, &u) || len(u.Nodes) != 1 || u.Nodes[0].Op != "NoSuch" {
+	if _, err := New(t.Context(), &onnx.Model{Graph: g.Graph}, Options{Threads: 1}); !errors.As(err, &u) || len(u.Nodes) != 1 || u.Nodes[0].Op != "NoSuch" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -17,12 +17,26 @@ var fusions = []struct {
 }{
 	{"FIR", fuseFIR},
 	{"FIR, depthwise", fuseSharedFilter},
+	{"NIN", fuseNIN},
+	{"rotary", fuseRotary},
+	{"attention", fuseAttention},
+	{"product of views", fuseProduct},
 	{"SiLU", fuseSiLU},
 	{"GroupNorm", fuseGroupNorm},
 	{"GroupNorm+SiLU", fuseGroupNormSiLU},
 	{"Conv+Add", fuseConvAdd},
 	{"Conv+scale", fuseConvScale},
 	{"Conv+activation", fuseConvAct},
+	{"Add+GroupNorm", fuseAddGroupNorm},
+	{"LayerNorm", fuseLayerNorm},
+	{"LayerNorm·scale", fuseRowScale},
+	{"LayerNorm+shift", fuseRowShift},
+	{"InstanceNorm++", fuseInstanceNormPlus},
+	{"InstanceNorm++, affine", fuseInstanceNormPlusAffine},
+	{"InstanceNorm++ and activation", fuseInstanceNormPlusAct},
+	{"mean pooling", fuseMeanPool},
+	{"GELU", fuseGelu},
+	{"Linear", fuseLinear},
 }
 
 // fuse rewrites patterns of nodes as one node each.
@@ -35,6 +49,9 @@ func (g *graph) join(want func(*node) bool) error {
 	for _, f := range fusions {
 		m := newMatcher(g)
 		for i, n := range g.nodes {
+			if n.out[0] == nil { // only later outputs are read: no pattern ends so
+				continue
+			}
 			fused := f.try(m, n)
 			if fused == nil || !want(fused) {
 				continue
@@ -54,10 +71,12 @@ func (g *graph) join(want func(*node) bool) error {
 type matcher struct {
 	maker   map[*value]*node
 	readers map[*value]int // the graph's outputs count as readers
+	reader  map[*value]*node
+	packs   *ops.Packs
 }
 
 func newMatcher(g *graph) *matcher {
-	m := &matcher{map[*value]*node{}, map[*value]int{}}
+	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs}
 	for _, n := range g.nodes {
 		for _, v := range n.out {
 			if v != nil {
@@ -66,6 +85,7 @@ func newMatcher(g *graph) *matcher {
 		}
 		for _, v := range n.in {
 			m.readers[v]++
+			m.reader[v] = n
 		}
 	}
 	for _, v := range g.out {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"hash"
 	"hash/fnv"
@@ -65,7 +66,8 @@ func (o *op) String() string {
 
 // Do computes the op in fresh memory. The machine does not come this way; it is
 // for whoever evaluates the graph by other means.
-func (o *op) Do(children ...G.Value) (G.Value, error) {
+func (o *op) Do(children ...G.Value) (_ G.Value, err error) {
+	defer (&Program{}).guard(o.src, &err)()
 	if o.output > 0 {
 		main, ok := children[0].(*cell)
 		if !ok || o.output >= len(main.all) {
@@ -84,7 +86,7 @@ func (o *op) Do(children ...G.Value) (G.Value, error) {
 		}
 		args[o.slots[i]] = ops.Arg{Type: v.Tensor.Type, Const: v.Tensor}
 	}
-	out, err := fold(o.src, o.kernel, args)
+	out, err := fold(context.Background(), o.src, o.kernel, args, func(int) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +129,7 @@ func typeOf(t ops.Type) hm.Type {
 // express writes a graph as a gorgonia expression graph. Nodes are created in
 // the order they run; leaves are the inputs and the constants. slots holds, by
 // node, what the machine needs to know of it.
-func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G.Node) {
+func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G.Node, err error) {
 	e = G.NewGraph()
 	slots = map[*G.Node]*slot{}
 	nodes := map[*value]*G.Node{}
@@ -150,6 +152,9 @@ func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G
 		in = append(in, leaf(v))
 	}
 	for i, n := range g.nodes {
+		if err := stopped(g.ctx); err != nil {
+			return nil, nil, nil, nil, err
+		}
 		o := &op{serial: i, src: n.src, kernel: n.kernel, args: g.args(n), packs: g.packs}
 		var children G.Nodes
 		for j, v := range n.in {
@@ -173,5 +178,5 @@ func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G
 	for _, v := range g.out {
 		out = append(out, leaf(v))
 	}
-	return e, slots, in, out
+	return e, slots, in, out, nil
 }

@@ -36,12 +36,15 @@ func (g *graph) layOut() error {
 			return nil, err
 		}
 		if v.konst != nil {
-			out, err := fold(n.src, n.kernel, g.args(n))
+			out, err := g.fold(n)
 			if err != nil {
 				return nil, err
 			}
-			r.konst = out[0]
-		} else {
+			if out != nil {
+				r.konst = out[0]
+			}
+		}
+		if r.konst == nil {
 			done = append(done, n)
 			reordered[wish{r, v.Layout}] = v
 		}
@@ -50,6 +53,9 @@ func (g *graph) layOut() error {
 	}
 
 	for _, n := range g.nodes {
+		if err := stopped(g.ctx); err != nil {
+			return err
+		}
 		g.padRank(n)
 		wants := ops.Layouts(g.call(n))
 		changed := false

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	G "gorgonia.org/gorgonia"
@@ -21,6 +22,12 @@ type Machine struct {
 	tasks []task
 	plan  *Plan
 	tiles *Machine // the first worker's, when the plan is tiled
+
+	head, body *Machine // when the plan is one of two halves
+	key        []byte   // room for the early inputs
+
+	done   <-chan struct{} // of the context of the run under way
+	broken bool            // a run panicked
 }
 
 type task struct {
@@ -31,7 +38,7 @@ type task struct {
 
 var _ G.VM = (*Machine)(nil)
 
-func (pl *Plan) newMachine() (*Machine, error) {
+func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 	m := &Machine{pool: pl.program.pool, plan: pl}
 	mem := ops.AlignedBytes(pl.Arena)
 	at := func(s *slot) *ops.Tensor {
@@ -51,17 +58,22 @@ func (pl *Plan) newMachine() (*Machine, error) {
 		return t
 	}
 	m.In, m.Out = tensors(pl.in), tensors(pl.out)
+	for i, s := range pl.out {
+		if s.konst != nil { // who reads the outputs has no guard against a mapped file that changes
+			m.Out[i] = ops.New(s.konst.Type)
+			copy(m.Out[i].Mem(), s.konst.Mem())
+		}
+	}
 
 	// Binding a kernel packs its weights the first time: all threads help.
 	bound := make([][]ops.Task, len(pl.steps))
 	errs := make([]error, len(pl.steps))
 	m.pool.Run(len(pl.steps), func(i, _ int) {
 		s := pl.steps[i]
-		defer func() {
-			if r := recover(); r != nil {
-				errs[i] = nodeError(s.op.src, r)
-			}
-		}()
+		defer pl.program.guard(s.op.src, &errs[i])()
+		if errs[i] = stopped(ctx); errs[i] != nil {
+			return
+		}
 		k := s.op.kernel
 		if k.View {
 			return
@@ -78,11 +90,26 @@ func (pl *Plan) newMachine() (*Machine, error) {
 		}
 		for _, t := range tasks {
 			if t.Parts > 0 {
-				m.tasks = append(m.tasks, task{t.Parts, t.Run, i})
+				m.tasks = append(m.tasks, task{t.Parts, m.untilDone(t.Run), i})
 			}
 		}
 	}
 	return m, nil
+}
+
+// untilDone is a task's function that leaves out the parts not begun when the
+// context of the run is done.
+func (m *Machine) untilDone(run func(part, worker int)) func(part, worker int) {
+	return func(part, worker int) {
+		if m.done != nil {
+			select {
+			case <-m.done:
+				return
+			default:
+			}
+		}
+		run(part, worker)
+	}
 }
 
 // RunAll computes Out from In.
@@ -94,21 +121,28 @@ func (m *Machine) Reset() {}
 // Close does nothing: a machine holds only memory.
 func (m *Machine) Close() error { return nil }
 
-// Run computes Out from In and stops between operators when ctx is done.
+// Run computes Out from In and stops between operators, and between the parts of
+// one, when ctx is done. After a panic, which comes back as an error, the machine
+// is not to be used again.
 func (m *Machine) Run(ctx context.Context) (err error) {
+	if m.body != nil {
+		return m.runAhead(ctx)
+	}
 	i := 0
+	old := debug.SetPanicOnFault(true)
+	m.done = ctx.Done()
 	defer func() {
+		debug.SetPanicOnFault(old)
+		m.done = nil
 		if r := recover(); r != nil {
-			err = nodeError(m.src(i), r)
+			m.broken = true
+			err = m.plan.program.panicked(m.src(i), r)
 		}
 	}()
-	done := ctx.Done()
 	for i = range m.tasks {
-		if done != nil {
-			select {
-			case <-done:
-				return ctx.Err()
-			default:
+		if m.done != nil {
+			if err := stopped(ctx); err != nil {
+				return err
 			}
 		}
 		t := &m.tasks[i]
@@ -118,12 +152,18 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 			m.pool.Run(t.parts, t.run)
 		}
 	}
+	if m.done != nil { // parts of the last operator may have been left out
+		return stopped(ctx)
+	}
 	return nil
 }
 
 // Profile is Run with the time each operator of the plan took added to times,
 // which has one element for each of Plan.Nodes.
 func (m *Machine) Profile(ctx context.Context, times []time.Duration) (err error) {
+	if m.body != nil {
+		return m.profileAhead(ctx, times)
+	}
 	if m.tiles != nil {
 		return m.profileTiles(ctx, times)
 	}

@@ -2,10 +2,13 @@ package plan
 
 import (
 	"cmp"
+	"context"
+	"math"
 	"slices"
 
 	G "gorgonia.org/gorgonia"
 
+	"sampleonnx/onnxrun/internal/onnx"
 	"sampleonnx/onnxrun/internal/ops"
 )
 
@@ -63,7 +66,7 @@ func steps(e *G.ExprGraph, slots map[*G.Node]*slot) []*step {
 
 // arena gives every value of the steps its place in one block of memory, so
 // that values in use at the same time do not overlap, and returns its size.
-func arena(list []*step, in, out []*slot, workers int) int {
+func arena(ctx context.Context, list []*step, in, out []*slot, workers int) (int, error) {
 	var regions []*region
 	reserve := func(size, first int) *region {
 		r := &region{size: (size + 63) &^ 63, first: first, last: first}
@@ -122,7 +125,7 @@ func arena(list []*step, in, out []*slot, workers int) int {
 			s.scratch = reserve(n, i)
 		}
 	}
-	return pack(regions)
+	return pack(ctx, regions)
 }
 
 // inPlace is the region of an input that the first output may take over at
@@ -146,11 +149,14 @@ func inPlace(s *step, i int) *region {
 
 // pack places regions, largest first, each at the lowest offset where it does
 // not overlap one already placed that is in use at the same time.
-func pack(regions []*region) int {
+func pack(ctx context.Context, regions []*region) (int, error) {
 	slices.SortStableFunc(regions, func(a, b *region) int { return cmp.Compare(b.size, a.size) })
 	var placed []*region // by offset
 	total := 0
 	for _, r := range regions {
+		if err := stopped(ctx); err != nil {
+			return 0, err
+		}
 		at := 0
 		for _, p := range placed {
 			if p.last < r.first || r.last < p.first || p.offset+p.size <= at {
@@ -161,10 +167,13 @@ func pack(regions []*region) int {
 			}
 			at = p.offset + p.size
 		}
+		if at > math.MaxInt-r.size {
+			return 0, &onnx.LimitError{What: "bytes of memory for one run", Got: math.MaxInt, Max: math.MaxInt}
+		}
 		r.offset = at
 		total = max(total, at+r.size)
 		i, _ := slices.BinarySearchFunc(placed, at, func(p *region, at int) int { return cmp.Compare(p.offset, at) })
 		placed = slices.Insert(placed, i, r)
 	}
-	return total
+	return total, nil
 }

@@ -22,7 +22,10 @@ func TestPack(t *testing.T) {
 			regions = append(regions, r)
 			sum += r.size
 		}
-		total := pack(regions)
+		total, err := pack(t.Context(), regions)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if total > sum {
 			t.Fatalf("arena of %d bytes for values of %d", total, sum)
 		}

@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"context"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	G "gorgonia.org/gorgonia"
 
 	"sampleonnx/onnxrun/internal/kernel"
-	"sampleonnx/onnxrun/internal/onnx"
 	"sampleonnx/onnxrun/internal/ops"
 )
 
@@ -23,31 +26,43 @@ type Plan struct {
 	program *Program
 	steps   []*step
 	in, out []*slot
-	tile    *Plan // runs over the rows, piece by piece; nil: the plan itself runs
+	tile    *Plan  // runs over the rows, piece by piece; nil: the plan itself runs
+	shared  []bool // by input of a plan in tiles: all rows have it in common
+	ahead   *ahead // runs in two halves; nil: the plan itself runs
 
 	mu   sync.Mutex
 	idle []*Machine
+	kept *atomic.Int64 // bytes of the plan's constants and idle machines, which memory.plans counts
 }
 
 // Compile makes the plan for inputs of these types, in the order of
 // p.Inputs: specialise, fuse, lay out, express, place in memory.
 //
 // values holds, by input, those that are known and stay the same in every run of
-// the plan; nil: none.
-func (p *Program) Compile(inputs []ops.Type, values []*ops.Tensor) (*Plan, error) {
-	g, err := p.joined(inputs, values)
+// the plan; nil: none. Compile stops within one node when ctx is done.
+func (p *Program) Compile(ctx context.Context, inputs []ops.Type, values []*ops.Tensor) (_ *Plan, err error) {
+	defer p.guard(nil, &err)()
+	g, err := p.joined(ctx, inputs, values)
 	if err != nil {
 		return nil, err
 	}
-	if pl := p.tiled(g, inputs, values); pl != nil {
-		return pl, nil
+	build := func(rows int) (*graph, error) {
+		few := slices.Clone(inputs)
+		for i := range few {
+			few[i].Shape = slices.Clone(few[i].Shape)
+			few[i].Shape[0] = rows
+		}
+		return p.joined(ctx, few, values)
+	}
+	if pl, err := p.tiled(g, inputs, build); pl != nil || err != nil {
+		return pl, err
 	}
 	return p.finish(g, inputs)
 }
 
 // joined is the model at fixed input shapes, patterns of nodes joined.
-func (p *Program) joined(inputs []ops.Type, values []*ops.Tensor) (*graph, error) {
-	g, err := p.specialise(inputs, values)
+func (p *Program) joined(ctx context.Context, inputs []ops.Type, values []*ops.Tensor) (*graph, error) {
+	g, err := p.specialise(ctx, inputs, values)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +79,10 @@ func (p *Program) finish(g *graph, inputs []ops.Type) (*Plan, error) {
 
 // place expresses a graph and gives every value its place in memory.
 func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
-	e, slots, in, out := g.express()
+	e, slots, in, out, err := g.express()
+	if err != nil {
+		return nil, err
+	}
 	pl := &Plan{Inputs: inputs, Graph: e, program: p, steps: steps(e, slots)}
 	for _, n := range in {
 		pl.in = append(pl.in, slots[n])
@@ -73,32 +91,89 @@ func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
 		pl.out = append(pl.out, slots[n])
 		pl.Outputs = append(pl.Outputs, slots[n].Type)
 	}
-	pl.Arena = arena(pl.steps, pl.in, pl.out, p.Threads())
-	if p.options.Memory > 0 && int64(pl.Arena) > p.options.Memory {
-		return nil, &onnx.LimitError{What: "bytes of memory for one run", Got: int64(pl.Arena), Max: p.options.Memory}
+	if pl.Arena, err = arena(g.ctx, pl.steps, pl.in, pl.out, p.Threads()); err != nil {
+		return nil, err
 	}
-	return pl, nil
+	return pl, p.account(pl, g.folded)
 }
 
-// Acquire is a machine nobody else uses: an idle one, or a new one. Release
-// gives it back.
-func (pl *Plan) Acquire() (*Machine, error) {
+// account checks that there is memory for a plan and for what a run of it gives,
+// of which a file can list one value many times, and counts what it keeps.
+func (p *Program) account(pl *Plan, constants int) error {
+	results := 0
+	for i, t := range pl.Outputs {
+		results += t.Bytes()
+		if i < len(pl.out) && pl.out[i].konst != nil {
+			results += t.Bytes() // copied for the machine
+		}
+	}
+	if err := p.memory.fits(constants + pl.Arena + results); err != nil {
+		return err
+	}
+	pl.kept = &atomic.Int64{}
+	p.keep(pl, constants)
+	runtime.AddCleanup(pl, func(kept *atomic.Int64) { p.memory.plans.Add(-kept.Load()) }, pl.kept)
+	return nil
+}
+
+func (p *Program) keep(pl *Plan, bytes int) {
+	pl.kept.Add(int64(bytes))
+	p.memory.plans.Add(int64(bytes))
+}
+
+// Crowded reports whether the plans made so far, run or not, hold as much memory
+// as the limit allows for one run: then it is time to let go of them.
+func (p *Program) Crowded() bool { return p.memory.most > 0 && p.memory.plans.Load() > p.memory.most }
+
+// Acquire is a machine nobody else uses: an idle one, or a new one, once it is the
+// caller's turn. Release gives it back. Waiting ends when ctx is done, and making
+// one within a node of that.
+func (pl *Plan) Acquire(ctx context.Context) (*Machine, error) {
+	select {
+	case pl.program.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, stopped(ctx)
+	}
+	m, err := pl.take(ctx)
+	if err != nil {
+		<-pl.program.turns
+	}
+	return m, err
+}
+
+func (pl *Plan) take(ctx context.Context) (*Machine, error) {
 	pl.mu.Lock()
 	if n := len(pl.idle); n > 0 {
 		m := pl.idle[n-1]
 		pl.idle = pl.idle[:n-1]
 		pl.mu.Unlock()
+		pl.program.keep(pl, -pl.Arena)
 		return m, nil
 	}
 	pl.mu.Unlock()
-	if pl.tile != nil {
-		return pl.newTiled()
-	}
-	return pl.newMachine()
+	return pl.fresh(ctx)
 }
 
-// Release keeps a machine for the next Acquire.
+// fresh is a new machine. It is apart from take, which allocates nothing.
+func (pl *Plan) fresh(ctx context.Context) (_ *Machine, err error) {
+	defer pl.program.guard(nil, &err)()
+	switch {
+	case pl.ahead != nil:
+		return pl.newAhead(ctx)
+	case pl.tile != nil:
+		return pl.newTiled(ctx)
+	}
+	return pl.newMachine(ctx)
+}
+
+// Release keeps a machine for the next Acquire, unless it panicked in a run: what
+// its memory and its kernels' state are then, nobody knows.
 func (pl *Plan) Release(m *Machine) {
+	defer func() { <-pl.program.turns }()
+	if m.broken || pl.program.Crowded() {
+		return
+	}
+	pl.program.keep(pl, pl.Arena)
 	pl.mu.Lock()
 	pl.idle = append(pl.idle, m)
 	pl.mu.Unlock()
@@ -115,6 +190,9 @@ type NodeInfo struct {
 
 // Nodes lists the operators of a plan in running order.
 func (pl *Plan) Nodes() []NodeInfo {
+	if pl.ahead != nil {
+		return slices.Concat(pl.ahead.head.Nodes(), pl.ahead.body.Nodes())
+	}
 	list := make([]NodeInfo, len(pl.steps))
 	times := 1.0
 	if pl.tile != nil {

@@ -17,12 +17,12 @@ const models = "../../../testdata/models"
 // open makes the program of a shipped model.
 func open(t testing.TB, name string, threads int) *Program {
 	t.Helper()
-	m, err := onnx.Open(filepath.Join(models, name), onnx.Limits{})
+	m, err := onnx.Open(t.Context(), filepath.Join(models, name), onnx.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	p, err := New(m, Options{Threads: threads})
+	p, err := New(t.Context(), m, Options{Threads: threads})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func inputs(p *Program, batch int) ([]ops.Type, []*ops.Tensor) {
 // run evaluates a plan on data.
 func run(t testing.TB, pl *Plan, data []*ops.Tensor) []float32 {
 	t.Helper()
-	m, err := pl.Acquire()
+	m, err := pl.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestFusionKeepsTheValue(t *testing.T) {
 		p := open(t, name, 1)
 		types, data := inputs(p, 2)
 		compile := func(passes ...func(*graph) error) []float32 {
-			g, err := p.specialise(types, nil)
+			g, err := p.specialise(t.Context(), types, nil)
 			for _, pass := range passes {
 				if err == nil {
 					err = pass(g)
@@ -128,7 +128,7 @@ func TestGraphGivesTheMachinesBytes(t *testing.T) {
 	for _, name := range testModels {
 		p := open(t, name, 2)
 		types, data := inputs(p, 2)
-		pl, err := p.Compile(types, nil)
+		pl, err := p.Compile(t.Context(), types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,11 +171,11 @@ func TestRunAllocatesNothing(t *testing.T) {
 	for _, threads := range []int{1, 2} {
 		p := open(t, "digits_ncsnv2.onnx", threads)
 		types, _ := inputs(p, 2)
-		pl, err := p.Compile(types, nil)
+		pl, err := p.Compile(t.Context(), types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := pl.Acquire()
+		m, err := pl.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/kernel"
@@ -26,22 +28,33 @@ type Program struct {
 	packs   ops.Packs
 	pool    *kernel.Pool
 	options Options
+	memory  memory
+	turns   chan struct{}            // one for each machine in use
+	changed func(recovered any) bool // of the model's files
 }
 
 // Options are how a program runs.
 type Options struct {
 	Threads int
-	Memory  int64 // bound on the bytes of one machine; 0 is no bound
+	Memory  int64 // bound on the bytes of the constants, their packed forms and one machine; 0 is no bound
+	Elems   int64 // bound on the elements of one value; 0 is no bound
 	Exact   bool  // forbid algorithms that give up exactness for speed
 }
 
 // New checks every node of a model against the operator table and folds what
 // depends on weights alone. The error lists all unsupported nodes. The workers
-// are stopped by Close.
-func New(m *onnx.Model, options Options) (*Program, error) {
+// are stopped by Close. New stops within one node when ctx is done.
+func New(ctx context.Context, m *onnx.Model, options Options) (_ *Program, err error) {
 	g := m.Graph
-	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), bodies: map[*onnx.Graph]map[int]*ops.Tensor{}, options: options}
+	p := &Program{graph: g, weights: make(map[int]*ops.Tensor, len(g.Weights)), bodies: map[*onnx.Graph]map[int]*ops.Tensor{}, options: options,
+		changed: m.Changed}
+	p.memory.most = options.Memory
+	// More runs at a time than processors would gain nothing, and each takes memory:
+	// the others wait, in the order they came.
+	p.turns = make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0)))
 	p.packs.Forget = m.Forget
+	p.packs.Reserve = p.memory.keep
+	defer p.guard(nil, &err)()
 	for _, i := range g.Inputs {
 		p.Inputs = append(p.Inputs, g.Values[i])
 	}
@@ -51,10 +64,12 @@ func New(m *onnx.Model, options Options) (*Program, error) {
 	if err := check(g); err != nil {
 		return nil, err
 	}
-	p.constants(g, p.weights)
+	if err := p.constants(ctx, g, p.weights); err != nil {
+		return nil, err
+	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		if folded, err := p.foldWeights(n); err != nil {
+		if folded, err := p.foldWeights(ctx, n); err != nil {
 			return nil, err
 		} else if !folded {
 			p.nodes = append(p.nodes, n)
@@ -66,20 +81,34 @@ func New(m *onnx.Model, options Options) (*Program, error) {
 }
 
 // constants notes the constants of a graph, and those of the bodies in it.
-func (p *Program) constants(g *onnx.Graph, weights map[int]*ops.Tensor) {
+func (p *Program) constants(ctx context.Context, g *onnx.Graph, weights map[int]*ops.Tensor) error {
 	for i, w := range g.Weights {
-		if w.DType.Size() > 0 {
-			weights[i] = ops.Constant(w)
+		if w.DType.Size() == 0 {
+			continue
 		}
+		if err := stopped(ctx); err != nil {
+			return err
+		}
+		size := len(w.Raw)
+		if ops.IsFloat32(w.DType) {
+			size = 4 * w.Elems() // 16-bit floats are converted
+		}
+		if err := p.memory.take(size); err != nil {
+			return err
+		}
+		weights[i] = ops.Constant(w)
 	}
 	for i := range g.Nodes {
 		for _, a := range g.Nodes[i].Attrs {
 			if a.Graph != nil {
 				p.bodies[a.Graph] = map[int]*ops.Tensor{}
-				p.constants(a.Graph, p.bodies[a.Graph])
+				if err := p.constants(ctx, a.Graph, p.bodies[a.Graph]); err != nil {
+					return err
+				}
 			}
 		}
 	}
+	return nil
 }
 
 // Close stops the workers.
@@ -134,7 +163,7 @@ func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) error {
 }
 
 // foldWeights computes a node once and for all when its inputs are weights.
-func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
+func (p *Program) foldWeights(ctx context.Context, n *onnx.Node) (_ bool, err error) {
 	if ops.Controls(n) {
 		return false, nil
 	}
@@ -150,11 +179,15 @@ func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
 		}
 		args[j] = ops.Arg{Type: w.Type, Const: w}
 	}
+	defer p.guard(n, &err)()
+	if err := stopped(ctx); err != nil {
+		return false, err
+	}
 	k, err := ops.Lower(&ops.Call{Node: n, In: args, Packs: &p.packs, Exact: p.options.Exact})
 	if err != nil || !plain(k) {
 		return false, err
 	}
-	out, err := fold(n, k, args)
+	out, err := fold(ctx, n, k, args, p.memory.take)
 	if err != nil || out == nil {
 		return false, err
 	}
@@ -171,9 +204,17 @@ func (p *Program) foldWeights(n *onnx.Node) (bool, error) {
 const foldLimit = 1 << 28
 
 // fold is the outputs of a node whose values are known at compile time; nil
-// when they would be too large to keep.
-func fold(n *onnx.Node, k *ops.Kernel, in []ops.Arg) (out []*ops.Tensor, err error) {
+// when they would be too large to keep. reserve is asked for the memory first. It
+// panics where the kernels do.
+func fold(ctx context.Context, n *onnx.Node, k *ops.Kernel, in []ops.Arg, reserve func(bytes int) error) ([]*ops.Tensor, error) {
 	if k.Const != nil {
+		kept := 0
+		for _, t := range k.Const {
+			kept += t.Bytes()
+		}
+		if err := reserve(kept); err != nil {
+			return nil, err
+		}
 		return k.Const, nil
 	}
 	tensors := make([]*ops.Tensor, len(in))
@@ -183,35 +224,28 @@ func fold(n *onnx.Node, k *ops.Kernel, in []ops.Arg) (out []*ops.Tensor, err err
 	if k.View {
 		return []*ops.Tensor{tensors[0].As(k.Out[0])}, nil
 	}
-	size := ops.ScratchBytes(k, 1)
+	size, kept := ops.ScratchBytes(k, 1), 0
 	for _, t := range k.Out {
-		size += t.Bytes()
-	}
-	if size > foldLimit {
-		return nil, nil
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			out, err = nil, nodeError(n, r)
+		if size += t.Bytes(); size > foldLimit || size < 0 {
+			return nil, nil
 		}
-	}()
-	out = make([]*ops.Tensor, len(k.Out))
+		kept += t.Bytes()
+	}
+	if err := reserve(kept); err != nil {
+		return nil, err
+	}
+	out := make([]*ops.Tensor, len(k.Out))
 	for i, t := range k.Out {
 		out[i] = ops.New(t)
 	}
 	scratch := ops.AlignedBytes(ops.ScratchBytes(k, 1))
 	for _, task := range k.Bind(ops.NewMemory(k, tensors, out, scratch, 1)) {
 		for part := range task.Parts {
+			if err := stopped(ctx); err != nil {
+				return nil, err
+			}
 			task.Run(part, 0)
 		}
 	}
 	return out, nil
-}
-
-// nodeError is what a panic while a node ran becomes.
-func nodeError(n *onnx.Node, r any) error {
-	if err, ok := r.(error); ok {
-		return fmt.Errorf("onnxrun: %s: %w", n.Where(), err)
-	}
-	return fmt.Errorf("onnxrun: %s: %v", n.Where(), r)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -12,8 +13,9 @@ import (
 // and vᵀ ∂out/∂x, x being input x.
 //
 // values is as for Compile.
-func (p *Program) Pullback(inputs []ops.Type, values []*ops.Tensor, x, out int) (*Plan, error) {
-	g, err := p.specialise(inputs, values)
+func (p *Program) Pullback(ctx context.Context, inputs []ops.Type, values []*ops.Tensor, x, out int) (_ *Plan, err error) {
+	defer p.guard(nil, &err)()
+	g, err := p.specialise(ctx, inputs, values)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func (w *writer) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
 	var consts []*ops.Tensor
 	if (known || n.kernel.Const != nil) && plain(n.kernel) {
 		var err error
-		if consts, err = fold(src, n.kernel, w.args(n)); err != nil {
+		if consts, err = w.fold(n); err != nil {
 			return nil, err
 		}
 	}

@@ -19,9 +19,9 @@ func TestPullbackIsTheDerivative(t *testing.T) {
 		p := open(t, name, 2)
 		types, data := inputs(p, 2)
 		variants := map[string]func() (*Plan, error){
-			"as compiled": func() (*Plan, error) { return p.Pullback(types, nil, 0, 0) },
+			"as compiled": func() (*Plan, error) { return p.Pullback(t.Context(), types, nil, 0, 0) },
 			"laid out": func() (*Plan, error) {
-				g, err := p.specialise(types, nil)
+				g, err := p.specialise(t.Context(), types, nil)
 				if err == nil {
 					err = g.pullback(0, 0)
 				}
@@ -34,7 +34,7 @@ func TestPullbackIsTheDerivative(t *testing.T) {
 				return p.place(g, append(types[:len(types):len(types)], g.in[len(types)].Type))
 			},
 		}
-		forward, err := p.Compile(types, nil)
+		forward, err := p.Compile(t.Context(), types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestPullbackIsTheDerivative(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := pl.Acquire()
+			m, err := pl.Acquire(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,14 +94,17 @@ func TestSymDiffAgreesWithPullback(t *testing.T) {
 		p := open(t, name, 2)
 		types, data := inputs(p, 2)
 		// Through the operators as they are: fused ones may have no derivative.
-		g, err := p.specialise(types, nil)
+		g, err := p.specialise(t.Context(), types, nil)
 		if err == nil {
 			err = g.layOut()
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, slots, in, out := g.express()
+		e, slots, in, out, err := g.express()
+		if err != nil {
+			t.Fatal(err)
+		}
 		nodes := e.AllNodes()
 		w := &symWriter{e}
 		v := ops.New(out[0].Op().(*op).kernel.Out[0].Plain())
@@ -169,11 +172,11 @@ func TestSymDiffAgreesWithPullback(t *testing.T) {
 		}
 		got := ops.Data[float32](eval(grads[in[0]]).(*cell).Tensor)
 
-		pl, err := p.Pullback(types, nil, 0, 0)
+		pl, err := p.Pullback(t.Context(), types, nil, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := pl.Acquire()
+		m, err := pl.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"context"
+	"fmt"
+	"math"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -15,13 +18,18 @@ type graph struct {
 	packs   *ops.Packs
 	exact   bool
 
+	ctx      context.Context // of the call that compiles: every pass asks it before every node
+	program  *Program
 	unrolled int // nodes of bodies so far
+	folded   int // bytes of constants computed so far
 }
 
 type value struct {
 	ops.Type
 	name  string
 	konst *ops.Tensor // the value, when it does not depend on the inputs' data
+
+	shared bool // an input that all rows have in common
 }
 
 type node struct {
@@ -35,10 +43,24 @@ type node struct {
 // computed. Layouts come later: until layOut every value counts as Plain.
 //
 // known holds the inputs whose values are known as well; nil: none.
-func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, error) {
-	g := &graph{packs: &p.packs, exact: p.options.Exact}
+func (p *Program) specialise(ctx context.Context, inputs []ops.Type, known []*ops.Tensor) (*graph, error) {
+	g, _, err := p.followed(ctx, inputs, known)
+	if err != nil {
+		return nil, err
+	}
+	g.sweep()
+	return g, nil
+}
+
+// followed is specialise before what nobody needs is dropped, and the values by
+// their places in the model.
+func (p *Program) followed(ctx context.Context, inputs []ops.Type, known []*ops.Tensor) (*graph, []*value, error) {
+	g := &graph{packs: &p.packs, exact: p.options.Exact, ctx: ctx, program: p}
 	values := p.values(p.graph)
 	for k, i := range p.graph.Inputs {
+		if err := p.checkInput(p.graph.Values[i].Name, inputs[k]); err != nil {
+			return nil, nil, err
+		}
 		values[i] = &value{Type: inputs[k], name: p.graph.Values[i].Name}
 		g.in = append(g.in, values[i])
 		if known != nil && known[k] != nil { // nothing reads the input itself
@@ -46,13 +68,12 @@ func (p *Program) specialise(inputs []ops.Type, known []*ops.Tensor) (*graph, er
 		}
 	}
 	if err := p.follow(g, p.graph, p.nodes, values); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, i := range p.graph.Outputs {
 		g.out = append(g.out, values[i])
 	}
-	g.sweep()
-	return g, nil
+	return g, values, nil
 }
 
 // values is room for the values of a model's graph, or of a body, with its
@@ -115,7 +136,7 @@ func (g *graph) apply(src *onnx.Node, in []*value) ([]*value, error) {
 	var consts []*ops.Tensor
 	if (known || n.kernel.Const != nil) && plain(n.kernel) {
 		var err error
-		if consts, err = fold(src, n.kernel, g.args(n)); err != nil {
+		if consts, err = g.fold(n); err != nil {
 			return nil, err
 		}
 	}
@@ -140,11 +161,59 @@ func plain(k *ops.Kernel) bool {
 	return !slices.ContainsFunc(k.Out, func(t ops.Type) bool { return t.Layout != ops.Plain })
 }
 
-// lower finds the kernel of a node for its inputs as they are now.
-func (g *graph) lower(n *node) error {
+// lower finds the kernel of a node for its inputs as they are now. All passes
+// come by here, which is where they stop when the context is done.
+func (g *graph) lower(n *node) (err error) {
+	defer g.program.guard(n.src, &err)()
+	if err := stopped(g.ctx); err != nil {
+		return err
+	}
 	k, err := ops.Lower(g.call(n))
+	if err == nil {
+		err = g.program.checkElems(n.src, k)
+	}
 	n.kernel = k
 	return err
+}
+
+// checkInput refuses an input larger than any value may be. Nothing else has
+// looked at the product of its extents, which need not fit an int.
+func (p *Program) checkInput(name string, t ops.Type) error {
+	most := p.options.Elems
+	if most <= 0 {
+		most = min(math.MaxInt32, math.MaxInt/32)
+	}
+	n := int64(1)
+	for _, d := range t.Shape {
+		if d < 0 {
+			return &onnx.FormatError{Msg: fmt.Sprintf("input %q has shape %v", name, t.Shape)}
+		}
+		if d > 0 && n > most/int64(d) {
+			return &onnx.LimitError{What: fmt.Sprintf("elements of input %q, of shape %v", name, t.Shape), Limit: "TensorElems", Got: math.MaxInt64, Max: most}
+		}
+		n *= int64(max(d, 1))
+	}
+	return nil
+}
+
+// checkElems refuses values larger than the options allow.
+func (p *Program) checkElems(n *onnx.Node, k *ops.Kernel) error {
+	for _, t := range k.Out {
+		if e := int64(t.Elems()); p.options.Elems > 0 && e > p.options.Elems {
+			return &onnx.LimitError{Node: n.Where(), What: "elements of a tensor", Limit: "TensorElems", Got: e, Max: p.options.Elems}
+		}
+	}
+	return nil
+}
+
+// fold is the outputs of a node whose inputs are known.
+func (g *graph) fold(n *node) (_ []*ops.Tensor, err error) {
+	defer g.program.guard(n.src, &err)()
+	m := &g.program.memory
+	return fold(g.ctx, n.src, n.kernel, g.args(n), func(bytes int) error {
+		g.folded += bytes
+		return m.check(m.taken.Load() + int64(g.folded))
+	})
 }
 
 // call is the question to package ops about a node.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 
 	G "gorgonia.org/gorgonia"
@@ -115,7 +116,7 @@ func (w *symWriter) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
 	o.kernel = k
 	out := make([]*ops.Ref, len(src.Outputs))
 	if (known || k.Const != nil) && plain(k) { // shapes, and what is made of weights
-		consts, err := fold(src, k, o.args)
+		consts, err := fold(context.Background(), src, k, o.args, func(int) error { return nil })
 		if err != nil {
 			return nil, err
 		}

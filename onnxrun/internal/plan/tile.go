@@ -20,11 +20,11 @@ const tileArena = 1 << 19
 
 // tiled is the plan for such a network on large batches: the plan for a tile,
 // and how often it runs. It is nil when the network is of another kind or the
-// batch is small.
-func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan {
+// batch is small. build makes the graph for another number of rows.
+func (p *Program) tiled(g *graph, inputs []ops.Type, build func(rows int) (*graph, error)) (*Plan, error) {
 	rows, ok := g.rowwise()
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	for _, most := range []int{448, 224, 112, 56} {
 		if rows < 2*most {
@@ -34,27 +34,28 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan
 		// multiple of the microkernel's.
 		tiles := roundUp((rows+most-1)/most, p.Threads())
 		n := roundUp((rows+tiles-1)/tiles, 14)
-		types := slices.Clone(inputs)
-		for i := range types {
-			types[i].Shape = slices.Clone(types[i].Shape)
-			types[i].Shape[0] = n
-		}
-		small, err := p.joined(types, values)
+		small, err := build(n)
 		if err != nil { // the batch size is written into the graph
-			return nil
+			return nil, stopped(g.ctx)
 		}
-		tile, err := p.finish(small, types)
+		tile, err := p.finish(small, typesOf(small.in))
 		if err != nil {
-			return nil
+			return nil, stopped(g.ctx)
 		}
 		if tile.Arena > tileArena {
 			continue
 		}
 		pl := &Plan{Inputs: inputs, Graph: tile.Graph, program: p, steps: tile.steps, tile: tile}
+		for i, v := range g.in {
+			pl.shared = append(pl.shared, v.shared)
+			if v.shared && !sameType(tile.Inputs[i], v.Type) {
+				return nil, nil
+			}
+		}
 		for i, out := range g.out {
 			want := slices.Clone(tile.Outputs[i].Shape)
 			if want[0] = rows; !slices.Equal(want, out.Shape) {
-				return nil
+				return nil, nil
 			}
 			pl.Outputs = append(pl.Outputs, out.Type)
 		}
@@ -62,9 +63,9 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, values []*ops.Tensor) *Plan
 		for _, t := range slices.Concat(pl.Inputs, pl.Outputs) {
 			pl.Arena += t.Bytes()
 		}
-		return pl
+		return pl, p.account(pl, 0)
 	}
-	return nil
+	return nil, nil
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -78,6 +79,9 @@ func (g *graph) rowwise() (rows int, ok bool) {
 	rows = g.in[0].Shape[0]
 	carries := map[*value]bool{} // row i of the value belongs to row i of the inputs
 	for _, v := range g.in {
+		if v.shared {
+			continue
+		}
 		if len(v.Shape) == 0 || v.Shape[0] != rows {
 			return 0, false
 		}
@@ -98,36 +102,32 @@ func (g *graph) rowwise() (rows int, ok bool) {
 }
 
 // byRow reports whether row i of a node's output depends on row i of those of
-// its inputs that carry rows; the others are constants that all rows share.
+// its inputs that carry rows; the others are constants, or inputs, that all rows
+// share.
 func (n *node) byRow(carries map[*value]bool) bool {
 	out := n.out[0]
 	for _, v := range n.in {
-		if v != nil && v.konst == nil && !carries[v] {
+		if v != nil && v.konst == nil && !carries[v] && !v.shared {
 			return false
 		}
 	}
 	shared := func(i int) bool { return len(n.in) <= i || n.in[i] == nil || !carries[n.in[i]] }
-	if n.src.Domain == ops.Fused {
-		return n.src.Op == "SiLU"
+	op := n.src.Op
+	if n.src.Domain == ops.Fused && op != "SiLU" && op != "Linear" {
+		return false
 	}
-	switch n.src.Op {
+	switch op {
 	case "Abs", "Cast", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "Identity", "LeakyRelu", "Log", "Neg", "Reciprocal",
-		"Relu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh",
-		"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where":
-		for _, v := range n.in {
-			switch {
-			case v == nil:
-			case carries[v] && len(v.Shape) != len(out.Shape):
-				return false // its rows lie along another axis of the output
-			case !carries[v] && len(v.Shape) == len(out.Shape) && v.Shape[0] != 1:
-				return false // a constant with a row for each row
-			}
-		}
-		return true
+		"Relu", "SiLU", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh",
+		"Ceil", "Floor", "Round", "Sign", "Not",
+		"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "Mod", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual":
+		return eachByRow(n.in, carries, len(out.Shape))
 	case "Gemm":
 		a, transposed := n.src.Attrs["transA"]
 		return !(transposed && a.Int != 0) && carries[n.in[0]] && shared(1) && shared(2) &&
 			(len(n.in) < 3 || n.in[2] == nil || len(n.in[2].Shape) < 2 || n.in[2].Shape[0] == 1)
+	case "Linear":
+		return carries[n.in[0]] && shared(1) && shared(2) && eachByRow(n.in[min(3, len(n.in)):], carries, len(out.Shape))
 	case "MatMul":
 		return carries[n.in[0]] && shared(1) && len(n.in[0].Shape) >= 2 && len(n.in[1].Shape) == 2
 	case "Concat":
@@ -139,11 +139,37 @@ func (n *node) byRow(carries map[*value]bool) bool {
 		return !axisZero(n, len(out.Shape))
 	case "Softmax":
 		return n.src.Version >= 13 && !axisZero(n, len(out.Shape))
+	case "Expand":
+		v := n.in[0]
+		return shared(1) && len(v.Shape) == len(out.Shape) && (carries[v] || v.Shape[0] == 1)
+	case "Split":
+		_, ok := n.src.Attrs["axis"]
+		return carries[n.in[0]] && shared(1) && ok && !axisZero(n, len(n.in[0].Shape))
+	case "Gather": // rows of a table
+		_, ok := n.src.Attrs["axis"]
+		return n.in[0].konst != nil && carries[n.in[1]] && (!ok || axisZero(n, len(n.in[0].Shape)))
+	case "GatherND":
+		return n.in[0].konst != nil && carries[n.in[1]] && len(n.in[1].Shape) > 1 && n.src.Attrs["batch_dims"].Int == 0
 	case "Reshape", "Unsqueeze", "Squeeze", "Flatten":
 		// Same first dimension, same order in memory: the rows stay apart.
 		return carries[n.in[0]] && shared(1)
 	}
 	return false
+}
+
+// eachByRow reports whether the operands of an element-wise operation, whose
+// output has that many axes, go row with row.
+func eachByRow(in []*value, carries map[*value]bool, rank int) bool {
+	for _, v := range in {
+		switch {
+		case v == nil:
+		case carries[v] && len(v.Shape) != rank:
+			return false // its rows lie along another axis of the output
+		case !carries[v] && len(v.Shape) == rank && v.Shape[0] != 1:
+			return false // a constant with a row for each row
+		}
+	}
+	return true
 }
 
 // axisZero reports whether a node's axis attribute, −1 when left out, is 0.
@@ -156,7 +182,7 @@ func axisZero(n *node, rank int) bool {
 }
 
 // newTiled is a machine with one machine for a tile for each worker.
-func (pl *Plan) newTiled() (*Machine, error) {
+func (pl *Plan) newTiled(ctx context.Context) (*Machine, error) {
 	m := &Machine{pool: pl.program.pool, plan: pl}
 	for _, t := range pl.Inputs {
 		m.In = append(m.In, ops.New(t))
@@ -166,26 +192,23 @@ func (pl *Plan) newTiled() (*Machine, error) {
 	}
 	workers := make([]*Machine, m.pool.Threads())
 	for i := range workers {
-		w, err := pl.tile.newMachine()
+		w, err := pl.tile.newMachine(ctx)
 		if err != nil {
 			return nil, err
 		}
 		workers[i] = w
 	}
 	rows, n := pl.Inputs[0].Shape[0], pl.tile.Inputs[0].Shape[0]
-	m.tasks = []task{{parts: (rows + n - 1) / n, run: func(part, worker int) {
+	m.tasks = []task{{parts: (rows + n - 1) / n, run: m.untilDone(func(part, worker int) {
 		workers[worker].tile(m, part*n, min(n, rows-part*n))
-	}}}
+	})}}
 	m.tiles = workers[0]
 	return m, nil
 }
 
-// tile computes n rows of another machine's outputs, from row on. In the last
-// tile the rows past n are left from before, and nobody reads what comes of them.
+// tile computes n rows of another machine's outputs, from row on.
 func (m *Machine) tile(of *Machine, row, n int) {
-	for i, t := range m.In {
-		copyRows(t, 0, of.In[i], row, n)
-	}
+	m.takeRows(of, row, n)
 	for i := range m.tasks {
 		t := &m.tasks[i]
 		for part := range t.parts {
@@ -194,6 +217,23 @@ func (m *Machine) tile(of *Machine, row, n int) {
 	}
 	for i, t := range m.Out {
 		copyRows(of.Out[i], row, t, 0, n)
+	}
+}
+
+// takeRows fills the inputs with n rows of another machine's, from row on. Where
+// they have room for more, in the last tile, they get the last row again: nobody
+// reads what comes of it, but it must be possible to compute it, and what lies there
+// may be no index of a table.
+func (m *Machine) takeRows(of *Machine, row, n int) {
+	for i, t := range m.In {
+		if of.plan.shared[i] {
+			copy(t.Mem(), of.In[i].Mem())
+		} else {
+			copyRows(t, 0, of.In[i], row, n)
+			for r := n; r < t.Shape[0]; r++ {
+				copyRows(t, r, of.In[i], row+n-1, 1)
+			}
+		}
 	}
 }
 
@@ -210,9 +250,7 @@ func (m *Machine) profileTiles(ctx context.Context, times []time.Duration) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for i, t := range w.In {
-			copyRows(t, 0, m.In[i], row, min(n, rows-row))
-		}
+		w.takeRows(m, row, min(n, rows-row))
 		if err := w.Profile(ctx, times); err != nil {
 			return err
 		}

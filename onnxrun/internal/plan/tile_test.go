@@ -15,14 +15,14 @@ func TestTilesKeepTheBytes(t *testing.T) {
 		for _, threads := range []int{1, 2} {
 			p := open(t, name, threads)
 			types, data := inputs(p, 1003)
-			pl, err := p.Compile(types, nil)
+			pl, err := p.Compile(t.Context(), types, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if pl.tile == nil {
 				t.Fatalf("%s is not tiled", name)
 			}
-			g, err := p.joined(types, nil)
+			g, err := p.joined(t.Context(), types, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,7 +31,7 @@ func TestTilesKeepTheBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := run(t, whole, data)
-			m, err := pl.Acquire()
+			m, err := pl.Acquire(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestTilesOnlyByRow(t *testing.T) {
 	p := open(t, "mixture2.onnx", 1)
 	types, _ := inputs(p, 1000)
 	fresh := func() *graph {
-		g, err := p.specialise(types, nil)
+		g, err := p.specialise(t.Context(), types, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,7 @@
 // Package card resolves the model card: what a score network expects and returns, and how it wants to be sampled.
 //
-// The same keys come from four places. A flag beats the sidecar file beside the model, that beats the metadata inside the model, and what
-// only the names and shapes of the inputs tell comes last. Each field remembers its source. What a wrong guess would silently spoil (the kind of
+// The same keys come from five places. A flag beats the sidecar file beside the model, that beats the metadata inside the model, that beats
+// diffusers' scheduler_config.json beside the model, and what only the names and shapes of the inputs tell comes last. Each field remembers its source. What a wrong guess would silently spoil (the kind of
 // output, the noise range, the direction of an index) is never inferred: Check names the flag that is missing.
 package card
 
@@ -38,7 +38,9 @@ type Card struct {
 	BetaMax      float64
 	BetaSchedule string
 	Betas        []float64
+	ZeroSNR      bool // betas rescaled to a last step without signal
 	SigmaData    float64
+	Shift        float64 // of flow matching's times, towards noise
 	TEps         float64
 	CIn          string
 
@@ -51,13 +53,16 @@ type Card struct {
 
 	Sampler Sampler
 
-	From map[string]Source // by key, for the fields that are set
+	From    map[string]Source // by key, for the fields that are set
+	Ignored []Ignored         // of a scheduler's configuration
 }
 
-// Cond is the input of a conditional network.
+// Cond is the input that tells a network the class.
 type Cond struct {
-	Name, Kind string
-	N          int
+	Name string
+	Kind string // int: the class's index; float: a vector with a 1 at it
+	N    int    // classes
+	Null int    // the index that means none, where there is one
 }
 
 // Sampler is how its author samples the network.
@@ -78,6 +83,9 @@ type Sampler struct {
 
 	// Of the samplers on a ladder.
 	Schedule string
+	Spacing  string  // of the schedule index
+	Offset   int     // of the spacing leading
+	Variance string  // of ddpm
 	Rho      float64 // of the schedule karras
 	Order    int
 	Eta      float64 // ancestral noise
@@ -98,6 +106,7 @@ type Source struct {
 const (
 	Default = iota
 	Inferred
+	Scheduler // diffusers' scheduler_config.json
 	Metadata
 	Sidecar
 	Flag

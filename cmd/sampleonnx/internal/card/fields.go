@@ -28,6 +28,7 @@ func fields() []field {
 		{key: "cond.name", at: func(c *Card) any { return &c.Cond.Name }},
 		{key: "cond.kind", at: func(c *Card) any { return &c.Cond.Kind }, words: []string{"int", "float"}},
 		{key: "cond.n", at: func(c *Card) any { return &c.Cond.N }},
+		{key: "cond.null", at: func(c *Card) any { return &c.Cond.Null }},
 		{key: "time_kind", at: func(c *Card) any { return &c.TimeKind }, words: TimeKinds()},
 		{key: "time_scale", at: func(c *Card) any { return &c.TimeScale }},
 		{key: "time_dtype", at: func(c *Card) any { return &c.TimeDType }, words: []string{"float32", "float64", "int32", "int64", "float16", "bfloat16"}},
@@ -41,7 +42,9 @@ func fields() []field {
 		{key: "beta_max", at: func(c *Card) any { return &c.BetaMax }},
 		{key: "beta_schedule", at: func(c *Card) any { return &c.BetaSchedule }, words: []string{"linear", "scaled_linear", "squaredcos_cap_v2"}},
 		{key: "betas", at: func(c *Card) any { return &c.Betas }},
+		{key: "zero_snr", at: func(c *Card) any { return &c.ZeroSNR }},
 		{key: "sigma_data", at: func(c *Card) any { return &c.SigmaData }},
+		{key: "shift", at: func(c *Card) any { return &c.Shift }},
 		{key: "t_eps", at: func(c *Card) any { return &c.TEps }},
 		{key: "c_in", at: func(c *Card) any { return &c.CIn }, words: []string{"none", "vp", "edm"}},
 		{key: "shape", at: func(c *Card) any { return &c.Shape }},
@@ -62,9 +65,12 @@ func fields() []field {
 		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }},
 		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }},
 		{key: "sampler.schedule", at: func(c *Card) any { return &c.Sampler.Schedule }, words: Schedules()},
+		{key: "sampler.spacing", at: func(c *Card) any { return &c.Sampler.Spacing }, words: Spacings()},
+		{key: "sampler.offset", at: func(c *Card) any { return &c.Sampler.Offset }},
 		{key: "sampler.rho", at: func(c *Card) any { return &c.Sampler.Rho }},
 		{key: "sampler.order", at: func(c *Card) any { return &c.Sampler.Order }},
 		{key: "sampler.eta", at: func(c *Card) any { return &c.Sampler.Eta }},
+		{key: "sampler.variance", at: func(c *Card) any { return &c.Sampler.Variance }, words: Variances()},
 		{key: "sampler.s_churn", at: func(c *Card) any { return &c.Sampler.SChurn }},
 		{key: "sampler.s_min", at: func(c *Card) any { return &c.Sampler.SMin }},
 		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }},
@@ -92,17 +98,26 @@ func SDEs() []string { return []string{"ve", "vp", "subvp", "ddpm", "edm", "flow
 
 // Samplers are the algorithms.
 func Samplers() []string {
-	return append([]string{"ald", "langevin", "pc", "ode", "ode_heun", "adaptive"}, Descents()...)
+	return append([]string{"ald", "langevin", "pc", "ode", "ode_heun", "adaptive", "dpm_adaptive", "flow_euler", "flow_heun"}, Descents()...)
 }
 
 // Descents are the samplers that go down a ladder of noise levels, in VE coordinates.
 func Descents() []string {
-	return []string{"cas", "euler", "euler_a", "heun", "dpm2", "dpm2_a", "dpm3", "lms", "dpmpp_2s_a", "dpmpp_2m", "dpmpp_3m", "dpmpp_sde", "dpmpp_2m_sde",
+	return []string{"cas", "euler", "euler_a", "heun", "dpm2", "dpm2_a", "dpm3", "dpm_fast", "lms", "dpmpp_2s_a", "dpmpp_2m", "dpmpp_3m", "dpmpp_sde", "dpmpp_2m_sde",
 		"dpmpp_3m_sde", "unipc", "ddim", "ddpm"}
 }
 
-// Schedules are the ladders of noise levels: even in σ^{1/ρ}, in ln σ (two names), in σ, and in the time of the VP process.
-func Schedules() []string { return []string{"karras", "geometric", "exponential", "linear", "vp"} }
+// Schedules are the ladders of noise levels: even in σ^{1/ρ}, in ln σ (two names), in (ln σ)^{1/ρ}, in σ, in the time of the VP process, in that of the network's own,
+// and steps that the network was trained at.
+func Schedules() []string {
+	return []string{"karras", "geometric", "exponential", "polyexponential", "linear", "vp", "time", "index"}
+}
+
+// Spacings choose the steps of the schedule index, as diffusers does.
+func Spacings() []string { return []string{"linspace", "leading", "trailing"} }
+
+// Variances are those of ddpm's steps, the smaller and the larger of Ho et al.'s two.
+func Variances() []string { return []string{"fixed_small", "fixed_large"} }
 
 // Predictors are those of the predictor–corrector sampler.
 func Predictors() []string {
@@ -292,6 +307,27 @@ func (c *Card) bounds(key string) error {
 		if len(c.Sigmas) == 0 {
 			return fmt.Errorf("want at least one number")
 		}
+	case "betas":
+		for i, b := range c.Betas {
+			if !(b > 0 && b < 1) && !(b == 1 && i == len(c.Betas)-1) {
+				return fmt.Errorf("want numbers between 0 and 1; element %d is %v", i, b)
+			}
+		}
+		if len(c.Betas) == 0 {
+			return fmt.Errorf("want at least one number")
+		}
+	case "logit_alpha":
+		if c.LogitAlpha < 0 || c.LogitAlpha >= 0.5 {
+			return fmt.Errorf("want a number from 0 to below 0.5, have %v", c.LogitAlpha)
+		}
+	case "cond.null":
+		if c.Cond.Null < 0 {
+			return fmt.Errorf("want 0 or more, have %d", c.Cond.Null)
+		}
+	case "sampler.offset":
+		if c.Sampler.Offset < 0 {
+			return fmt.Errorf("want 0 or more, have %d", c.Sampler.Offset)
+		}
 	case "t_eps":
 		if c.TEps <= 0 || c.TEps >= 1 {
 			return fmt.Errorf("want a number between 0 and 1, have %v", c.TEps)
@@ -310,10 +346,14 @@ func (c *Card) positive(key string) error {
 		v = c.SigmaMax
 	case "levels":
 		v = float64(c.Levels)
+	case "cond.n":
+		v = float64(c.Cond.N)
 	case "beta_max":
 		v = c.BetaMax
 	case "sigma_data":
 		v = c.SigmaData
+	case "shift":
+		v = c.Shift
 	case "time_scale":
 		v = c.TimeScale
 	case "sampler.eps":

@@ -25,10 +25,8 @@ func (c *Card) Infer(inputs, outputs []Port) error {
 	if err := c.inferTime(inputs); err != nil {
 		return err
 	}
-	for _, p := range inputs {
-		if p.Name != c.X && p.Name != c.Time {
-			return &Error{Source{}, fmt.Sprintf("input %q: networks with further inputs (conditions) are not supported yet", p.Name)}
-		}
+	if err := c.inferCond(inputs); err != nil {
+		return err
 	}
 	return c.inferOut(outputs)
 }
@@ -131,6 +129,46 @@ func (c *Card) inferTime(inputs []Port) error {
 	return c.infer("time_shape", shape)
 }
 
+// inferCond finds what is told the class: the one input besides, an integer for each sample or a vector with a value a class.
+func (c *Card) inferCond(inputs []Port) error {
+	for _, p := range inputs {
+		if p.Name == c.X || p.Name == c.Time || p.Name == c.Cond.Name {
+			continue
+		}
+		index := strings.HasPrefix(p.DType, "int") && len(p.Dims) <= 1 && p.Dims != nil
+		if c.Has("cond.name") || !index && !(isFloat(p.DType) && len(p.Dims) == 2) {
+			return &Error{Source{}, fmt.Sprintf("input %q is %s%s: neither the samples nor the time nor the class, and nothing else can be told to a network", p.Name, p.DType, Dims(p.Dims))}
+		}
+		if err := c.infer("cond.name", p.Name); err != nil {
+			return err
+		}
+	}
+	if c.Cond.Name == "" {
+		return nil
+	}
+	p, err := port(inputs, c.Cond.Name, "cond.name", "input")
+	if err != nil {
+		return err
+	}
+	kind := "float"
+	if strings.HasPrefix(p.DType, "int") || len(p.Dims) < 2 {
+		kind = "int"
+	}
+	if err := c.infer("cond.kind", kind); err != nil {
+		return err
+	}
+	if c.Cond.Kind != "float" {
+		return nil
+	}
+	if len(p.Dims) != 2 || p.Dims[1] < 1 {
+		return &Error{c.From["cond.kind"], fmt.Sprintf("input %q is %s, and a class as a vector is [batch,classes]", p.Name, Dims(p.Dims))}
+	}
+	if c.Has("cond.n") && c.Cond.N != p.Dims[1] {
+		return &Error{c.From["cond.n"], fmt.Sprintf("cond.n is %d, but input %q is %s", c.Cond.N, p.Name, Dims(p.Dims))}
+	}
+	return c.infer("cond.n", fmt.Sprint(p.Dims[1]))
+}
+
 // timeShape classifies an input that could be the time; nil dimensions are unknown ones.
 func timeShape(dims []int) string {
 	ones := func(d []int) bool { return !slices.ContainsFunc(d, func(n int) bool { return n != 1 }) }
@@ -209,15 +247,24 @@ func (c *Card) Check() error {
 	case !c.Has("sde"):
 		return missing("which process noised the data", "--sde "+strings.Join(SDEs(), "|"))
 	}
-	if strings.HasPrefix(c.TimeKind, "index") && !c.Has("levels") && !c.Has("sigmas") {
+	if strings.HasPrefix(c.TimeKind, "index") && !c.Has("levels") && !c.Has("sigmas") && !c.Has("betas") {
 		return missing("how many levels the network's index counts", "--set levels=N")
+	}
+	if c.Cond.Name != "" && !c.Has("cond.n") {
+		return missing("how many classes the input "+c.Cond.Name+" tells apart", "--set cond.n=10")
+	}
+	if (c.Output == "edm_F" || c.CIn == "edm") && !c.Has("sigma_data") {
+		return missing("the data's standard deviation that scales the network", "--set sigma_data=0.5 (EDM's; k-diffusion's default is 1)")
 	}
 	return c.checkNoise(missing)
 }
 
 func (c *Card) checkNoise(missing func(what, flag string) error) error {
 	switch c.SDE {
-	case "ve":
+	case "flow":
+	case "ddpm":
+		return c.checkChain(missing)
+	case "ve", "edm":
 		if !c.Has("sigmas") && !c.Has("sigma_min") {
 			return missing("the smallest noise", "--sigma-min (or --sigmas)")
 		}
@@ -234,8 +281,33 @@ func (c *Card) checkNoise(missing func(what, flag string) error) error {
 		if c.BetaMin < 0 || c.BetaMin > c.BetaMax {
 			return &Error{Source{}, fmt.Sprintf("beta_min %v and beta_max %v are not a range", c.BetaMin, c.BetaMax)}
 		}
-	default:
-		return &Error{c.From["sde"], fmt.Sprintf("sde %q is not supported yet (supported: ve, vp, subvp)", c.SDE)}
+	}
+	return nil
+}
+
+// checkChain checks the betas of DDPM's chain.
+func (c *Card) checkChain(missing func(what, flag string) error) error {
+	if c.Has("betas") && c.Rank("betas") >= c.Rank("beta_schedule") {
+		if !c.Has("levels") {
+			c.Levels = len(c.Betas)
+			c.From["levels"] = c.From["betas"]
+		}
+		if c.Levels != len(c.Betas) {
+			return &Error{c.From["levels"], fmt.Sprintf("levels is %d, but there are %d betas", c.Levels, len(c.Betas))}
+		}
+		return nil
+	}
+	if !c.Has("levels") {
+		return missing("how many steps the chain has", "--set levels=1000")
+	}
+	if c.BetaSchedule == "squaredcos_cap_v2" {
+		return nil
+	}
+	if !c.Has("beta_min") || !c.Has("beta_max") {
+		return missing("the first and the last beta of the chain", "--set beta_min=0.0001 and --set beta_max=0.02 (Ho et al. 2020's values)")
+	}
+	if !(c.BetaMin > 0 && c.BetaMin <= c.BetaMax && c.BetaMax < 1) {
+		return &Error{c.From["beta_max"], fmt.Sprintf("beta_min %v and beta_max %v are not the first and the last beta of a chain, which are between 0 and 1; those of sde vp are %d times as large", c.BetaMin, c.BetaMax, c.Levels)}
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ const (
 	scale       = 2
 )
 
-// glyph is the bitmap of one of the characters that numbers are written with, a row a string.
+// glyph is the bitmap of one of the characters that numbers are written with, a row a string; letters are those of labels.
 func glyph(r rune) [glyphHeight]string {
 	switch r {
 	case '0':
@@ -42,6 +42,9 @@ func glyph(r rune) [glyphHeight]string {
 		return [...]string{"...", "...", "...", "...", ".#."}
 	case 'e':
 		return [...]string{"...", "###", "###", "#..", "###"}
+	}
+	if g, ok := letters[r]; ok {
+		return g
 	}
 	return [...]string{"...", "...", "...", "...", "..."}
 }

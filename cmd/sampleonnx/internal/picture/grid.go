@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"math"
 )
 
@@ -35,14 +36,18 @@ func lay(x []float32, n, columns int, shape []int, r Range) (image.Image, error)
 	}
 	rows := (n + columns - 1) / columns
 	zoom := max(1, min(8, 64/max(h, w)))
-	img := image.NewNRGBA(image.Rect(0, 0, columns*(w*zoom+gap)+gap, rows*(h*zoom+gap)+gap))
-	fill(img, img.Bounds(), color.NRGBA{96, 96, 96, 255})
+	bounds := image.Rect(0, 0, columns*(w*zoom+gap)+gap, rows*(h*zoom+gap)+gap)
+	var img draw.Image = image.NewNRGBA(bounds)
+	if c == 1 { // a third less to store
+		img = image.NewGray(bounds)
+	}
+	draw.Draw(img, bounds, image.NewUniform(color.Gray{96}), image.Point{}, draw.Src)
 	for i := range n {
 		one := x[i*c*h*w : (i+1)*c*h*w]
 		x0, y0 := gap+i%columns*(w*zoom+gap), gap+i/columns*(h*zoom+gap)
 		for py := range h * zoom {
 			for px := range w * zoom {
-				img.SetNRGBA(x0+px, y0+py, pixel(one, c, h*w, py/zoom*w+px/zoom, r))
+				img.Set(x0+px, y0+py, pixel(one, c, h*w, py/zoom*w+px/zoom, r))
 			}
 		}
 	}

@@ -31,6 +31,8 @@ type em struct {
 	left   vec               // AVX2: lanes out of range so far
 	leftK  reg.OpmaskVirtual // AVX-512: the same
 	table  *table
+	kept   map[string]vec // constants in registers
+	asked  *[]operand.Mem // while keep listens: the constants in use
 }
 
 // table holds the constants of all functions, each replicated to a vector's
@@ -38,6 +40,7 @@ type em struct {
 type table struct {
 	c    *build.Context
 	used map[uint32]bool
+	rows map[string]bool
 }
 
 func (t *table) at(bits uint32) operand.Mem {
@@ -59,6 +62,19 @@ func (t *table) flush() {
 			t.c.AppendDatum(operand.U64(uint64(b)<<32 | uint64(b)))
 		}
 	}
+}
+
+// row is a constant of eight numbers, twice: what look reads.
+func (t *table) row(name string, v [8]float32) operand.Mem {
+	if !t.rows[name] {
+		t.rows[name] = true
+		t.c.StaticGlobal(name)
+		t.c.DataAttributes(attr.RODATA | attr.NOPTR)
+		for i := 0; i < 16; i++ {
+			t.c.AppendDatum(operand.F32(v[i%8]))
+		}
+	}
+	return static(name, 0)
 }
 
 // tails writes a mask: loaded from element 8-n on, its first n elements are on.
@@ -83,12 +99,56 @@ func (e *em) v() vec {
 
 func bits(f float64) uint32 { return math.Float32bits(float32(f)) }
 
-// c is a float constant as a memory operand, i an integer one.
-func (e *em) c(f float64) operand.Mem { return e.table.at(bits(f)) }
-func (e *em) i(u uint32) operand.Mem  { return e.table.at(u) }
+// c is a float constant as an operand to read, i an integer one.
+func (e *em) c(f float64) operand.Op { return e.constant(e.table.at(bits(f))) }
+func (e *em) i(u uint32) operand.Op  { return e.constant(e.table.at(u)) }
 
-// k is a constant in a register.
-func (e *em) k(f float64) vec { return e.load(e.c(f)) }
+func (e *em) constant(m operand.Mem) operand.Op {
+	if e.asked != nil {
+		*e.asked = append(*e.asked, m)
+	}
+	if r, ok := e.kept[m.Symbol.Name]; ok {
+		return r
+	}
+	return m
+}
+
+// k is a constant in a register to be overwritten, r in one to read.
+func (e *em) k(f float64) vec {
+	if v, ok := e.c(f).(vec); ok {
+		return e.copy(v)
+	}
+	return e.load(e.table.at(bits(f)))
+}
+
+func (e *em) r(f float64) vec {
+	if v, ok := e.c(f).(vec); ok {
+		return v
+	}
+	return e.load(e.table.at(bits(f)))
+}
+
+// keep loads the constants of the code that body emits, as many as there are
+// registers to spare, before the loop that body is for. A machine loads one
+// vector of AVX-512 a cycle: read from memory each time, the constants would
+// take longer than the arithmetic. AVX2 has half the registers and loads twice as many.
+func (e *em) keep(body func(e *em)) {
+	const most = 16
+	e.kept = map[string]vec{}
+	if !e.avx512 {
+		return
+	}
+	var asked []operand.Mem
+	dry := &em{Context: build.NewContext(), avx512: true, table: e.table, asked: &asked}
+	dry.Function("dry")
+	dry.leftK = dry.K()
+	body(dry)
+	for _, m := range asked {
+		if _, ok := e.kept[m.Symbol.Name]; !ok && len(e.kept) < most {
+			e.kept[m.Symbol.Name] = e.load(m)
+		}
+	}
+}
 
 func (e *em) load(m operand.Mem) vec {
 	d := e.v()
@@ -208,12 +268,31 @@ func (e *em) scale(x, n vec) vec {
 		e.VSCALEFPS(n, x, d)
 		return d
 	}
-	// Two factors: one cannot hold the exponents of denormal results.
-	i := e.toInt(n)
+	return e.scaleInt(x, e.toInt(n))
+}
+
+// scaleInt is scale for an integer i, on AVX2. Two factors: one cannot hold the
+// exponents of denormal results.
+func (e *em) scaleInt(x, i vec) vec {
 	h := e.sar(i, 1)
 	r := e.subi(i, h)
 	x = e.mul(x, e.shl(e.addi(h, e.i(127)), 23))
 	return e.mul(x, e.shl(e.addi(r, e.i(127)), 23))
+}
+
+// look returns row[i] for each lane, i the lowest three bits of at's lane.
+func (e *em) look(name string, row [8]float32, at vec) vec {
+	d := e.v()
+	e.VPERMPS(e.constant(e.table.row(name, row)), at, d)
+	return d
+}
+
+// nearest returns t and x·c rounded to a multiple of unit, a power of two; t's
+// lowest bits count it in units.
+func (e *em) nearest(x vec, c, unit float64) (t, n vec) {
+	magic := 0x1.8p23 * unit
+	t = e.fma(e.copy(x), e.r(c), e.c(magic))
+	return t, e.sub(t, e.c(magic))
 }
 
 // expParts returns n and exp(r)-1 with x = n·ln 2 + r, |r| ≤ ln(2)/2. The
@@ -227,19 +306,62 @@ func (e *em) expParts(x vec) (n, em1 vec) {
 	return n, e.fma(p, e.mul(r, r), r)
 }
 
-// exp: beyond the clamps the result is 0 or +Inf by the scaling alone. The
-// clamped value comes second, so NaN stays.
-func (e *em) exp(x vec) vec {
-	x = e.min(e.k(89), x)
-	x = e.max(e.k(-105), x)
-	n, m := e.expParts(x)
-	return e.scale(e.add(m, e.c(1)), n)
+// The powers 2^(i/8), and what rounding took from them.
+var powers, powersRest = func() (p, rest [8]float32) {
+	for i := range p {
+		x := math.Exp2(float64(i) / 8)
+		p[i] = float32(x)
+		rest[i] = float32(x - float64(p[i]))
+	}
+	return
+}()
+
+// exp: with n = ⌊n⌋ + i/8 the multiple of 1/8 nearest to x/ln 2 and r the rest,
+// exp(x) = 2^⌊n⌋·2^(i/8)·exp(r): the eight powers, in a register, leave so little
+// of r that a quartic will do. Beyond the clamps the result is 0 or +Inf by the
+// scaling alone. The clamped value comes second, so NaN stays.
+func (e *em) exp(x vec) vec { return e.expUpTo(x, 89) }
+
+func (e *em) expUpTo(x vec, most float64) vec {
+	x = e.min(e.r(most), x)
+	x = e.max(e.r(-105), x)
+	t, n := e.nearest(x, math.Log2E, 1./8)
+	r := e.copy(x)
+	e.VFNMADD231PS(e.c(0.693359375), n, r)
+	e.VFNMADD231PS(e.c(-2.12194440e-4), n, r)
+	p := e.look("powers", powers, t)
+	q := e.horner(r, 1./24, 1./6, 0.5, 1)
+	y := e.fma(r, p, e.look("powersRest", powersRest, t))
+	y = e.fma(y, q, p)
+	if e.avx512 {
+		d := e.v()
+		e.VSCALEFPS(n, y, d) // by 2^⌊n⌋
+		return d
+	}
+	return e.scaleInt(y, e.sar(e.subi(t, e.i(bits(0x1.8p20))), 3))
 }
 
-// sigmoid(x) = 1/(1+e) or e/(1+e), e = exp(-|x|): neither overflows.
+// sigmoid(x) = e/(1+e), e = exp(x), loses nothing for negative x.
 func (e *em) sigmoid(x vec) vec {
-	t := e.exp(e.or(x, e.i(sign)))
-	return e.div(e.bySign(x, t, e.k(1)), e.add(t, e.c(1)))
+	y := e.expUpTo(x, 88)
+	return e.div(y, e.add(y, e.c(1)))
+}
+
+// gelu(x) = max(x, 0) - |x|·Φ(-|x|), Φ by eight polynomials in the distance to
+// 0, w, 2w … 7w, where it ends: the last is 0 at 7w. The difference from the
+// function is below 6e-8 everywhere, and relative to it near 0.
+func (e *em) gelu(x vec, name string, rows *[7][8]float32) vec {
+	a := e.min(e.r(7*geluStep), e.abs(x))
+	t, n := e.nearest(a, 1/geluStep, 1)
+	h := e.copy(a)
+	e.VFNMADD231PS(e.c(geluStep), n, h)
+	p := e.look(name+"6", rows[6], t)
+	for i := 5; i >= 0; i-- {
+		p = e.fma(p, h, e.look(fmt.Sprint(name, i), rows[i], t))
+	}
+	y := e.max(e.xor(x, x), x)
+	e.VFNMADD231PS(a, p, y)
+	return y
 }
 
 // tanh by the Cephes library's tanhf polynomial below 0.625, else by exp.
@@ -249,15 +371,15 @@ func (e *em) tanh(x vec) vec {
 	small := e.fma(e.mul(p, z), x, x)
 	a := e.abs(x)
 	t := e.exp(e.add(a, a))
-	big := e.sub(e.k(1), e.div(e.k(2), e.add(t, e.c(1))))
+	big := e.sub(e.r(1), e.div(e.r(2), e.add(t, e.c(1))))
 	big = e.or(big, e.and(x, e.i(sign)))
 	return e.pick(lt, a, e.c(0.625), small, big)
 }
 
 // expm1 for x ≤ 0: 2ⁿ(exp(r)-1) + (2ⁿ-1) loses nothing near 0.
 func (e *em) expm1(x vec) vec {
-	x = e.min(e.k(0), x)
-	x = e.max(e.k(-30), x)
+	x = e.min(e.r(0), x)
+	x = e.max(e.r(-30), x)
 	n, m := e.expParts(x)
 	s := e.shl(e.addi(e.toInt(n), e.i(127)), 23)
 	return e.fma(m, s, e.sub(s, e.c(1)))
@@ -310,7 +432,7 @@ func (e *em) softplus(x vec) vec {
 
 // erf after N. Juffa: an odd polynomial near 0, 1 - exp(polynomial) beyond.
 func (e *em) erf(x vec) vec {
-	t := e.min(e.k(4), e.abs(x))
+	t := e.min(e.r(4), e.abs(x))
 	s := e.mul(x, x)
 	small := e.horner(s, -5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1)
 	small = e.fma(small, x, x)
@@ -324,7 +446,7 @@ func (e *em) erf(x vec) vec {
 	n, m := e.expParts(r)
 	// t ≤ 4 keeps exp(r) above 2⁻²⁵, 1 - exp(r) = 1 - 2ⁿ(m+1).
 	sc := e.shl(e.addi(e.toInt(n), e.i(127)), 23)
-	big := e.sub(e.k(1), e.fma(m, sc, sc))
+	big := e.sub(e.r(1), e.fma(m, sc, sc))
 	big = e.or(big, e.and(x, e.i(sign)))
 	return e.pick(lt, t, e.c(0.927734375), small, big)
 }
@@ -396,16 +518,8 @@ var elemOps = []elemOp{
 	{name: "Elu", p: true, body: func(e *em, x, y, p, q vec) vec { return e.pick(gt, x, e.c(0), x, e.mul(e.expm1(x), p)) }},
 	{name: "Softplus", body: func(e *em, x, y, p, q vec) vec { return e.softplus(x) }},
 	{name: "Erf", body: func(e *em, x, y, p, q vec) vec { return e.erf(x) }},
-	{name: "Gelu", body: func(e *em, x, y, p, q vec) vec {
-		t := e.add(e.erf(e.mul(x, e.c(math.Sqrt2/2))), e.c(1))
-		return e.mul(e.mul(x, e.c(0.5)), t)
-	}},
-	{name: "GeluTanh", body: func(e *em, x, y, p, q vec) vec {
-		// x·sigmoid(2√(2/π)(x + 0.044715x³)): no cancellation.
-		k := 2 * math.Sqrt(2/math.Pi)
-		u := e.fma(e.mul(x, x), e.k(k*0.044715), e.c(k))
-		return e.mul(x, e.sigmoid(e.mul(u, x)))
-	}},
+	{name: "Gelu", body: func(e *em, x, y, p, q vec) vec { return e.gelu(x, "gelu", &geluRows) }},
+	{name: "GeluTanh", body: func(e *em, x, y, p, q vec) vec { return e.gelu(x, "geluTanh", &geluTanhRows) }},
 	{name: "Sin", left: true, body: func(e *em, x, y, p, q vec) vec { return e.sincos(x, false) }},
 	{name: "Cos", left: true, body: func(e *em, x, y, p, q vec) vec { return e.sincos(x, true) }},
 }
@@ -419,7 +533,7 @@ func (o *elemOp) fname(avx512 bool) string {
 }
 
 func elem(c *build.Context) {
-	t := &table{c: c, used: map[uint32]bool{}}
+	t := &table{c: c, used: map[uint32]bool{}, rows: map[string]bool{}}
 	for i := range elemOps {
 		for _, avx512 := range []bool{true, false} {
 			e := &em{Context: c, avx512: avx512, table: t}
@@ -431,11 +545,15 @@ func elem(c *build.Context) {
 		e.reduceSum(false)
 		e.reduceSum(true)
 		e.reduceMax()
-		e.scaleShiftLanes("scaleShiftLanes", func(x vec) vec { return x })
-		e.scaleShiftLanes("scaleShiftSiLULanes", func(x vec) vec { return e.mul(x, e.sigmoid(x)) })
+		e.scaleShiftLanes("scaleShiftLanes", func(e *em, x vec) vec { return x })
+		e.scaleShiftLanes("scaleShiftSiLULanes", func(e *em, x vec) vec { return e.mul(x, e.sigmoid(x)) })
 		e.sumLanes(false)
 		e.sumLanes(true)
 	}
+	narrows(func(avx512 bool, rows, cols int) {
+		e := &em{Context: c, avx512: avx512, table: t}
+		e.narrow(rows, cols)
+	})
 	t.flush()
 	t.tails()
 }
@@ -507,6 +625,9 @@ func (e *em) function(o *elemOp) {
 			return z
 		}
 		return o.body(e, x, y, p, q)
+	}
+	if !o.acc {
+		e.keep(func(e *em) { o.body(e, e.v(), e.v(), e.v(), e.v()) })
 	}
 	e.SUBQ(operand.U8(width), n)
 	e.JLT(operand.LabelRef("tail"))

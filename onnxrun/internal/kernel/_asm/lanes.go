@@ -14,7 +14,7 @@ func (e *em) suffix() string {
 
 // scaleShiftLanes writes body(src·scale + shift), n ≥ 1 pixels of 16 lanes, each
 // lane with its own scale and shift.
-func (e *em) scaleShiftLanes(name string, body func(x vec) vec) {
+func (e *em) scaleShiftLanes(name string, body func(e *em, x vec) vec) {
 	name += e.suffix()
 	function(e.Context, name, "func(dst, src, scale, shift *float32, n int)", name+" works on n ≥ 1 pixels of 16 lanes.")
 	dst := e.Load(e.Param("dst"), e.GP64())
@@ -31,10 +31,11 @@ func (e *em) scaleShiftLanes(name string, body func(x vec) vec) {
 		p[i] = e.load(operand.Mem{Base: scale, Disp: i * width})
 		q[i] = e.load(operand.Mem{Base: shift, Disp: i * width})
 	}
+	e.keep(func(e *em) { body(e, e.v()) })
 	e.Label("loop")
 	for i := 0; i < parts; i++ {
 		x := e.load(operand.Mem{Base: src, Disp: i * width})
-		e.VMOVUPS(body(e.fma(x, p[i], q[i])), operand.Mem{Base: dst, Disp: i * width})
+		e.VMOVUPS(body(e, e.fma(x, p[i], q[i])), operand.Mem{Base: dst, Disp: i * width})
 	}
 	e.ADDQ(operand.U8(64), src)
 	e.ADDQ(operand.U8(64), dst)

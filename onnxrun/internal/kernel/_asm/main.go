@@ -33,6 +33,7 @@ func main() {
 		{"layout", layout},
 		{"pause", pause},
 		{"wino", wino},
+		{"softmax", softmax},
 	} {
 		c := build.NewContext()
 		c.ConstraintExpr("!purego")
@@ -60,6 +61,9 @@ func main() {
 	}
 	write(out, "elem_dispatch_amd64.go", gofmt(dispatch()))
 	write(out, "tile_dispatch_amd64.go", gofmt(tileDispatch()))
+	write(out, "narrow_dispatch_amd64.go", gofmt(narrowDispatch()))
+	write(out, "tile_arm64.s", tileNEON())
+	write(out, "tile_dispatch_arm64.go", gofmt(tileDispatchNEON()))
 }
 
 func write(dir, name string, text []byte) {

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"image/png"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/picture"
+	"sampleonnx/onnxrun"
+	"sampleonnx/sampler"
+)
+
+const encodeHelp = `sampleonnx encode carries data to their codes, by the probability-flow ODE from the data to the noise.
+
+  sampleonnx encode MODEL.onnx DATA.npy [flags]
+
+Data have one code each, and decode brings them back. Codes of data like the model's are normal, of the prior's size.
+
+Flags:
+%s`
+
+const decodeHelp = `sampleonnx decode carries codes to data, by the probability-flow ODE from the noise to the data.
+
+  sampleonnx decode MODEL.onnx Z.npy [flags]
+
+Flags:
+%s`
+
+const interpolateHelp = `sampleonnx interpolate draws what lies between data: it encodes them, goes from code to code on a great circle, and decodes.
+
+  sampleonnx interpolate MODEL.onnx DATA.npy [flags]   between the data 0 and 1, 2 and 3, ...
+  sampleonnx interpolate MODEL.onnx [flags]            between codes drawn at random
+
+The first and the last of a row are the data themselves, decoded from their codes.
+
+Flags:
+%s`
+
+// passage is a way along the probability-flow ODE, as the verbs encode, decode and interpolate are asked for it.
+type passage struct {
+	flags      *pflag.FlagSet
+	set        *[]string
+	rtol, atol string
+	coupled    bool
+	quiet      bool
+	batch      int
+	output     string
+	config     onnxrun.Config
+
+	model  *onnxrun.Model
+	card   *card.Card
+	recipe *recipe
+	ode    sampler.Flow
+	score  sampler.Field
+	calls  int
+	err    io.Writer
+}
+
+func newPassage(verb, output string) *passage {
+	p := &passage{flags: flagSet(verb)}
+	f := p.flags
+	f.StringVarP(&p.output, "output", "o", "", "`FILE` .png, .npy, .npz or .csv, or - for npy on stdout (default "+output+")")
+	f.StringVar(&p.rtol, "rtol", "1e-5", "relative tolerance `X` of the solver")
+	f.StringVar(&p.atol, "atol", "1e-5", "absolute tolerance `X` of the solver")
+	f.BoolVar(&p.coupled, "coupled", false, "one step and one error norm for all data of a batch, as published")
+	f.IntVarP(&p.batch, "batch", "b", 0, "data the network sees at once: `B` (default: by the size of a datum)")
+	p.set = f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
+	configFlags(f, &p.config)
+	f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but errors")
+	return p
+}
+
+// open opens the model and makes its score.
+func (p *passage) open(ctx context.Context, name string, std streams) error {
+	if p.batch < 0 {
+		return usagef("--batch %d: want 1 or more", p.batch)
+	}
+	settings, err := parseSettings(*p.set)
+	if err != nil {
+		return err
+	}
+	// A last step that no code has an answer to would keep data from coming back; --set asks for it.
+	settings = append([]setting{{"sampler.denoise", "false", "the ODE"}}, settings...)
+	settings = append(settings, setting{"sampler.name", "ode", "the ODE"}, setting{"sampler.rtol", p.rtol, "--rtol"}, setting{"sampler.atol", p.atol, "--atol"},
+		setting{"sampler.coupled", fmt.Sprint(p.coupled), "--coupled"})
+	p.err = std.err
+	if p.model, err = openModel(ctx, name, p.config); err != nil {
+		return err
+	}
+	if p.card, err = resolveCard(p.model, name, asked{settings: settings}); err != nil {
+		return err
+	}
+	if p.recipe, err = newRecipe(p.card, false); err != nil {
+		return err
+	}
+	p.ode = p.recipe.sampler.(sampler.Flow)
+	p.score, err = p.recipe.score(ctx, p.model, p.card)
+	return err
+}
+
+func (p *passage) close() {
+	if p.model != nil {
+		p.model.Close()
+	}
+}
+
+// read reads data, or codes, of the model's shape.
+func (p *passage) read(name string) ([]float32, error) {
+	a, err := npy.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	dim := elements(p.card.Shape)
+	if len(a.Shape) < 1 || a.Shape[0] < 1 || elements(a.Shape[1:]) != dim {
+		return nil, usagef("%s has shape %v, samples have %v", name, a.Shape, p.card.Shape)
+	}
+	x, err := a.Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return slices.Clone(x), nil
+}
+
+// along carries x along the ODE, batch after batch: with encode to the codes, otherwise to the data.
+func (p *passage) along(ctx context.Context, x []float32, encode bool) error {
+	dim := elements(p.card.Shape)
+	n := len(x) / dim
+	batch := p.batch
+	if batch == 0 {
+		if batch = min(4096, max(1, 1<<16/dim)); p.coupled {
+			batch = n
+		}
+	}
+	if encode {
+		addMean(x, p.recipe.mean, -1)
+	}
+	bar := newProgress(p.err, progressMode("auto", p.quiet, p.err), n)
+	defer bar.done()
+	for first := 0; first < n; first += batch {
+		k := min(batch, n-first)
+		b := &sampler.Batch{X: x[first*dim : (first+k)*dim], Dim: dim, First: uint64(first)}
+		b.Trace = func(q sampler.Progress) error {
+			bar.step((float64(first)+float64(k)*q.Done)/float64(n), q, first)
+			return nil
+		}
+		run := p.ode.Sample
+		if encode {
+			run = p.ode.Encode
+		}
+		if err := run(ctx, b, p.score); err != nil {
+			return err
+		}
+		p.calls += b.Calls
+	}
+	if !encode {
+		addMean(x, p.recipe.mean, 1)
+	}
+	return nil
+}
+
+// tell says what was written.
+func (p *passage) tell(n int, what string, began time.Time) {
+	if !p.quiet && p.output != "-" {
+		fmt.Fprintf(p.err, "wrote %s: %d %s in %s, %d network calls\n", p.output, n, what, brief(time.Since(began)), p.calls)
+	}
+}
+
+// passed is the verb encode, and decode.
+func passed(ctx context.Context, args []string, std streams, encode bool) error {
+	verb, usual, text, what := "decode", "samples.png, or samples.npy where there is no picture", decodeHelp, "data"
+	if encode {
+		verb, usual, text, what = "encode", "z.npy", encodeHelp, "codes"
+	}
+	p := newPassage(verb, usual)
+	if err := parse(p.flags, args, "a model", map[bool]string{true: "data", false: "codes"}[encode]); err != nil {
+		return help(std.out, fmt.Sprintf(text, p.flags.FlagUsagesWrapped(110)), err)
+	}
+	began := time.Now()
+	defer p.close()
+	if err := p.open(ctx, p.flags.Arg(0), std); err != nil {
+		return err
+	}
+	if p.output == "" {
+		p.output = "z.npy"
+		if !encode {
+			p.output = usualOutput(p.card.Shape)
+		}
+	}
+	format, err := outputFormat(p.output, p.card.Shape, std.out)
+	if err != nil {
+		return err
+	}
+	if err := checkWritable(p.output); err != nil {
+		return err
+	}
+	x, err := p.read(p.flags.Arg(1))
+	if err != nil {
+		return err
+	}
+	if err := p.along(ctx, x, encode); err != nil {
+		return err
+	}
+	d := drawn{x: x, n: len(x) / elements(p.card.Shape), shape: p.card.Shape, view: displayOf(p.card), meta: "{}"}
+	if encode {
+		d.view = display{} // codes have no brightness of their own
+	}
+	if err := save(p.output, format, std.out, d); err != nil {
+		return err
+	}
+	p.tell(d.n, what, began)
+	return nil
+}
+
+// usualOutput is where samples go if nobody says.
+func usualOutput(shape []int) string {
+	if drawable(shape) {
+		return "samples.png"
+	}
+	return "samples.npy"
+}
+
+func interpolate(ctx context.Context, args []string, std streams) error {
+	p := newPassage("interpolate", "interpolation.png, or interpolation.npy where there is no picture")
+	n := p.flags.IntP("samples", "n", 8, "how many in a row, both ends among them: `N`")
+	rows := p.flags.Int("rows", 8, "at most so many rows: `R`")
+	seed := p.flags.Uint64P("seed", "s", 0, "`SEED` of random codes")
+	if err := flagError(p.flags.Parse(args)); err != nil {
+		return help(std.out, fmt.Sprintf(interpolateHelp, p.flags.FlagUsagesWrapped(110)), err)
+	}
+	if p.flags.NArg() < 1 || p.flags.NArg() > 2 {
+		return usagef("want a model and perhaps data, have %d arguments%s (see --help)", p.flags.NArg(), list(p.flags.Args()))
+	}
+	if *n < 2 || *rows < 1 || *n > maxRow || *rows > maxRow {
+		return usagef("--samples %d and --rows %d: want 2 and 1 or more, and at most %d", *n, *rows, maxRow)
+	}
+	began := time.Now()
+	defer p.close()
+	if err := p.open(ctx, p.flags.Arg(0), std); err != nil {
+		return err
+	}
+	shape := p.card.Shape
+	if most := maxSamples / 4 / elements(shape); *n > most / *rows {
+		return &limitError{fmt.Sprintf("%d rows of %d samples of %d values are more than %d GiB", *rows, *n, elements(shape), maxSamples>>30)}
+	}
+	if p.output == "" {
+		p.output = "interpolation" + filepath.Ext(usualOutput(shape))
+	}
+	format, err := outputFormat(p.output, shape, std.out)
+	if err != nil {
+		return err
+	}
+	if err := checkWritable(p.output); err != nil {
+		return err
+	}
+	codes, err := p.codes(ctx, *rows, *seed)
+	if err != nil {
+		return err
+	}
+	dim := elements(shape)
+	pairs := len(codes) / (2 * dim)
+	x := make([]float32, pairs**n*dim)
+	for i := range pairs {
+		for k := range *n {
+			at := (i**n + k) * dim
+			sampler.Slerp(x[at:at+dim], codes[2*i*dim:], codes[(2*i+1)*dim:], dim, float64(k)/float64(*n-1))
+		}
+	}
+	if err := p.along(ctx, x, false); err != nil {
+		return err
+	}
+	d := drawn{x: x, n: pairs * *n, shape: shape, view: displayOf(p.card), meta: "{}"}
+	if format == ".png" && len(shape) == 3 {
+		values, r := d.view.apply(x)
+		img, err := picture.Rows(values, *n, pairs, shape, r)
+		if err != nil {
+			return err
+		}
+		err = writeWhole(p.output, std.out, func(w io.Writer) error { return png.Encode(w, img) })
+		if err != nil {
+			return err
+		}
+	} else if err := save(p.output, format, std.out, d); err != nil {
+		return err
+	}
+	p.tell(d.n, "samples", began)
+	return nil
+}
+
+const maxRow = 1 << 12
+
+// codes are those of the data's pairs, or random ones.
+func (p *passage) codes(ctx context.Context, rows int, seed uint64) ([]float32, error) {
+	dim := elements(p.card.Shape)
+	if p.flags.NArg() == 1 {
+		b := &sampler.Batch{X: make([]float32, 2*rows*dim), Dim: dim, Noise: sampler.Philox(seed)}
+		return b.X, p.recipe.start(b)
+	}
+	x, err := p.read(p.flags.Arg(1))
+	if err != nil {
+		return nil, err
+	}
+	if len(x) < 2*dim {
+		return nil, usagef("%s holds one datum: want two or more to go between", p.flags.Arg(1))
+	}
+	x = x[:min(rows, len(x)/(2*dim))*2*dim]
+	return x, p.along(ctx, x, true)
+}

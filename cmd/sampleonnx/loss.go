@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"sampleonnx/cmd/sampleonnx/internal/card"
+	"sampleonnx/cmd/sampleonnx/internal/picture"
+	"sampleonnx/onnxrun"
+	"sampleonnx/sampler"
+	"sampleonnx/schedules"
+)
+
+const lossHelp = `sampleonnx loss says how well a network knows the score of data, noise level by noise level.
+
+  sampleonnx loss MODEL.onnx DATA.npy [flags]
+  sampleonnx loss MODEL.onnx IMAGE.png … [flags]
+
+The loss is that of denoising score matching, E‖σ s(x_t) + z‖²/d with x_t = α x_0 + σ z: 1 is what a network of zeros has, and more is worse than
+nothing. Its mean over the levels with the weights σ², ½E‖σ s + z‖² (NCSN's objective), is printed below the table. A standard error counts data, not
+draws. Bytes and images are put on the card's range; floats are taken as they are, on the scale of the samples that this command writes.
+
+Flags:
+%s`
+
+// lossFlags is what the verb is asked.
+type lossFlags struct {
+	levels, most, draws, batch int
+	seed                       uint64
+	exact, output, progress    string
+	sliced                     bool
+	set                        []string
+	config                     onnxrun.Config
+}
+
+// lossTable is its result.
+type lossTable struct {
+	Model     string      `json:"model"`
+	Data      string      `json:"data"`
+	Exact     string      `json:"exact,omitempty"`
+	Samples   int         `json:"samples"`
+	Draws     int         `json:"draws"`
+	Dim       int         `json:"dim"`
+	Levels    []lossLevel `json:"levels"`
+	Objective estimate    `json:"objective"` // mean over the levels of ½E‖σ s + z‖²
+}
+
+// lossLevel is a row of it.
+type lossLevel struct {
+	T      float64   `json:"t"`
+	Alpha  float64   `json:"alpha"`
+	Sigma  float64   `json:"sigma"`
+	Loss   estimate  `json:"loss"`
+	Fisher *estimate `json:"fisher,omitempty"` // E‖∇log p_t − s‖²
+	Sliced *estimate `json:"sliced,omitempty"` // E[vᵀ(∂s/∂x)v + ½‖s‖²]
+}
+
+func loss(ctx context.Context, args []string, std streams) error {
+	var l lossFlags
+	f := flagSet("loss")
+	f.StringVarP(&l.output, "output", "o", "", "`FILE.png` for a plot over sigma")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	f.IntVar(&l.levels, "levels", 0, "measure at `N` levels, even in ln sigma (default: those the network was trained at, or 20)")
+	f.StringVar(&l.exact, "exact-score", "", "the true score `SCORE.onnx`, with a card of its own: adds Fisher's divergence E‖∇log p - s‖²")
+	f.BoolVar(&l.sliced, "sliced", false, "add sliced score matching, E[v·(∂s/∂x)v + ½‖s‖²] with random signs v, by the network's derivative")
+	f.IntVarP(&l.most, "data", "n", 1000, "use the first `N` data")
+	f.IntVar(&l.draws, "draws", 0, "noise each datum `K` times (default: as often as makes 64 samples, at least once)")
+	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the noise; datum i has the same noise at every level, whatever the batch")
+	f.StringArrayVar(&l.set, "set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
+	f.IntVarP(&l.batch, "batch", "b", 64, "samples the network sees at once: `B`")
+	configFlags(f, &l.config)
+	f.StringVar(&l.progress, "progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
+	if err := f.Parse(args); err != nil {
+		return help(std.out, fmt.Sprintf(lossHelp, f.FlagUsagesWrapped(110)), flagError(err))
+	}
+	if f.NArg() < 2 {
+		return usagef("want a model and data, have %d arguments%s (see --help)", f.NArg(), list(f.Args()))
+	}
+	if l.levels < 0 || f.Changed("levels") && l.levels < 1 || l.most < 1 || l.draws < 0 || l.batch < 1 {
+		return usagef("--levels %d, --data %d, --draws %d, --batch %d: want more than 0", l.levels, l.most, l.draws, l.batch)
+	}
+	if err := oneOf("progress", l.progress, "auto", "bar", "plain", "none"); err != nil {
+		return err
+	}
+	if l.output != "" && !strings.EqualFold(filepath.Ext(l.output), ".png") {
+		return usagef("--output %s: the suffix must be .png", l.output)
+	}
+	if l.output != "" {
+		if err := checkWritable(l.output); err != nil {
+			return err
+		}
+	}
+	r, err := l.run(ctx, f.Arg(0), f.Args()[1:], std.err)
+	if err != nil {
+		return err
+	}
+	if l.output != "" {
+		img := picture.Curves("SIGMA", r.curves())
+		if err := writeWhole(l.output, std.out, func(w io.Writer) error { return png.Encode(w, img) }); err != nil {
+			return err
+		}
+	}
+	if *asJSON {
+		return json.NewEncoder(std.out).Encode(r)
+	}
+	return r.print(std.out)
+}
+
+// run measures.
+func (l lossFlags) run(ctx context.Context, path string, data []string, stderr io.Writer) (*lossTable, error) {
+	settings, err := parseSettings(l.set)
+	if err != nil {
+		return nil, err
+	}
+	m, c, err := openWithCard(ctx, path, settings, l.config)
+	if m != nil {
+		defer m.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	score, recipe, err := native(ctx, m, c)
+	if err != nil {
+		return nil, err
+	}
+	x, n, err := readData(c, data, l.most, l.seed)
+	if err != nil {
+		return nil, err
+	}
+	dim := elements(c.Shape)
+	me := measurement{score: score, path: recipe.path, data: x, dim: dim, draws: l.draws, batch: l.batch, seed: l.seed}
+	if me.draws == 0 {
+		me.draws = max(1, (63+n)/n)
+	}
+	r := &lossTable{Model: filepath.Base(path), Data: filepath.Base(data[0]), Samples: n, Draws: me.draws, Dim: dim}
+	if len(data) > 1 {
+		r.Data += fmt.Sprintf(" and %d more", len(data)-1)
+	}
+	if l.exact != "" {
+		r.Exact = filepath.Base(l.exact)
+		other, field, err := l.trueScore(ctx, c, recipe.path)
+		if other != nil {
+			defer other.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		me.exact = field
+	}
+	if l.sliced {
+		if me.pull, err = recipe.pullback(ctx, m, c); err != nil {
+			return nil, err
+		}
+	}
+	bar := newProgress(stderr, progressMode(l.progress, false, stderr), n)
+	defer bar.done()
+	times := levelsToMeasure(c, l.levels)
+	objective := make([]float64, n*me.draws)
+	for i, t := range times {
+		terms, err := me.at(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		row := lossLevel{T: t, Loss: estimateOf(terms.loss, n)}
+		row.Alpha, row.Sigma = recipe.path.Marginal(t)
+		if terms.fisher != nil {
+			e := estimateOf(terms.fisher, n)
+			row.Fisher = &e
+		}
+		if terms.sliced != nil {
+			e := estimateOf(terms.sliced, n)
+			row.Sliced = &e
+		}
+		r.Levels = append(r.Levels, row)
+		for k, v := range terms.loss {
+			objective[k] += v * float64(dim) / 2 / float64(len(times))
+		}
+		bar.step(float64(i+1)/float64(len(times)), sampler.Progress{Step: i + 1, Steps: len(times), Level: i, T: t, Sigma: row.Sigma}, 0)
+	}
+	r.Objective = estimateOf(objective, n)
+	return r, nil
+}
+
+// trueScore opens the exact score, on the path of the network that is compared with it.
+func (l lossFlags) trueScore(ctx context.Context, c *card.Card, path schedules.Path) (*onnxrun.Model, sampler.Field, error) {
+	m, own, err := openWithCard(ctx, l.exact, nil, l.config)
+	if err != nil {
+		return m, nil, err
+	}
+	score, _, err := native(ctx, m, own)
+	if err != nil {
+		return m, nil, err
+	}
+	if elements(own.Shape) != elements(c.Shape) {
+		return m, nil, usagef("--exact-score %s: its samples have shape %v, the network's %v", l.exact, own.Shape, c.Shape)
+	}
+	if len(own.Mean) > 0 || len(c.Mean) > 0 {
+		return m, nil, usagef("--exact-score %s: a card with a mean cannot be compared with another", l.exact)
+	}
+	return m, sampler.FromVE(sampler.InVE(score, pathOf(own)), path), nil
+}
+
+// openWithCard opens a model and resolves its card; the model is to be closed even with an error, if there is one.
+func openWithCard(ctx context.Context, path string, settings []setting, config onnxrun.Config) (*onnxrun.Model, *card.Card, error) {
+	m, err := openModel(ctx, path, config)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := resolveCard(m, path, asked{settings: settings})
+	return m, c, err
+}
+
+func (r *lossTable) print(w io.Writer) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%s, %d data of %s, noised %d× each\n", r.Model, r.Samples, r.Data, r.Draws)
+	head := "alpha\tsigma\tloss\t\t"
+	first := r.Levels[0]
+	if first.Fisher != nil {
+		head += "fisher\t\tsigma²/d·fisher\t"
+	}
+	if first.Sliced != nil {
+		head += "sliced\t\t1+2sigma²/d·sliced\t"
+	}
+	fmt.Fprintln(tab, head)
+	for _, v := range r.Levels {
+		line := fmt.Sprintf("%.4g\t%.4g\t%.4f\t± %.4f\t", v.Alpha, v.Sigma, v.Loss.Value, v.Loss.Error)
+		relative := v.Sigma * v.Sigma / float64(r.Dim)
+		if v.Fisher != nil {
+			line += fmt.Sprintf("%.4g\t± %.2g\t%.3g\t", v.Fisher.Value, v.Fisher.Error, relative*v.Fisher.Value)
+		}
+		if v.Sliced != nil {
+			line += fmt.Sprintf("%.4g\t± %.2g\t%.4f\t", v.Sliced.Value, v.Sliced.Error, 1+2*relative*v.Sliced.Value)
+		}
+		fmt.Fprintln(tab, line)
+	}
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "mean over the levels of ½E‖σ s + z‖²: %.5g ± %.2g\n", r.Objective.Value, r.Objective.Error)
+	return err
+}
+
+// curves are the columns of the table on one scale, that of the loss: Fisher's divergence by σ²/d is the part of the loss that a better network would
+// not have, and 1+2σ²/d times the sliced objective is the loss again (Vincent 2011).
+func (r *lossTable) curves() []picture.Curve {
+	loss, fisher, sliced := picture.Curve{Name: "LOSS"}, picture.Curve{Name: "FISHER"}, picture.Curve{Name: "SLICED"}
+	for _, v := range r.Levels {
+		relative := v.Sigma * v.Sigma / float64(r.Dim)
+		loss.Add(v.Sigma, v.Loss.Value, v.Loss.Error)
+		if v.Fisher != nil {
+			fisher.Add(v.Sigma, relative*v.Fisher.Value, relative*v.Fisher.Error)
+		}
+		if v.Sliced != nil {
+			sliced.Add(v.Sigma, 1+2*relative*v.Sliced.Value, 2*relative*v.Sliced.Error)
+		}
+	}
+	list := []picture.Curve{loss}
+	for _, c := range []picture.Curve{fisher, sliced} {
+		if len(c.X) > 0 {
+			list = append(list, c)
+		}
+	}
+	return list
+}

@@ -1,0 +1,31 @@
+package onnxrun
+
+import "sampleonnx/onnxrun/internal/onnx"
+
+// Limits bound what a model file may ask for; a field left 0 has the default that
+// is given here. What exceeds one is refused with a *LimitError, which names the
+// field, before memory is taken for it.
+type Limits struct {
+	// FileBytes bounds the model file, and each file of external data. Default:
+	// 16 GiB. Files that are read and not mapped (Load) count as Memory too.
+	FileBytes int64
+	// Memory bounds, together, the constants, what is packed and computed of them
+	// ahead of time, and what one run works in; runs at the same time each work in
+	// memory of their own. Default: [DefaultMemory].
+	Memory int64
+	// TensorElems bounds the elements of one tensor, and any one dimension.
+	// Default, and the most there can be: 2³¹-1.
+	TensorElems int64
+	Rank        int   // dimensions that the file may give a tensor; default 32
+	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000
+	Depth       int   // subgraphs in subgraphs, and calls of functions in calls; default 32
+	NodeAttrs   int   // attributes of one node; default 256
+	Fields      int   // protobuf fields, which bound every list of the file; default 2,000,000
+	NameBytes   int64 // bytes of all names together; default 64 MiB
+	Files       int   // files of external data; default 4,096
+}
+
+// DefaultMemory is the default of [Limits].Memory, in bytes: half of what this
+// process may have, by the machine, by the control group that a container puts it
+// in, and by GOMEMLIMIT.
+func DefaultMemory() int64 { return onnx.DefaultMemory() }
