@@ -35,11 +35,11 @@
 // How is work stopped? By its context: [Config.Open], Load and Parse, [Model.Run],
 // Plan and Profile stop before the next operator, or the next part of a large one,
 // and their error wraps the context's. What they leave undone the next call does.
-// A Model keeps no context. A field takes none: a sampler asks its own between
-// steps.
+// A Model keeps no context. A field has one for life, that of [Model.FieldOf]: its
+// calls have no argument for it.
 //
 // How much memory does a model take? At most Limits.Memory for the constants, what
-// is made of them and one run; as much again may be kept ready for later runs. Of
-// runs at the same time each works in memory of its own: how many those are is for
-// the caller to bound.
+// is made of them and one run; as much again may be kept ready for later runs. Runs
+// at the same time each work in memory of their own: up to twice as many as there are
+// processors, the others wait for their turn.
 package onnxrun

@@ -7,7 +7,8 @@
 //	specialise   every shape followed through the model, every operator given
 //	             its kernel, shape arithmetic folded away
 //	fuse         patterns of nodes joined into one: what exporters write as
-//	             seven nodes becomes one GroupNorm
+//	             seven nodes becomes one GroupNorm (fuse.go lists them; there is
+//	             a file for each kind)
 //	layOut       the memory layout of every value, with as few reorders as the
 //	             operators' wishes allow
 //	express      the result as a gorgonia expression graph, one op a kernel
@@ -50,6 +51,10 @@
 // the same passes as the forward half: joined, laid out, placed in one arena,
 // where a value needed on the way back simply lives longer. The ops of the
 // gorgonia graph differentiate by the same rules (symdiff.go).
+//
+// What of the transposes and reshapes around attention? view.go follows a value back
+// to what it is a permuted piece of, and attention, rotary embeddings and products
+// read it there, by strides.
 //
 // Why do weights belong to the Program and not to the plan? Plans for other
 // batch sizes share them, packed once.
