@@ -2,9 +2,9 @@
 //
 // [Open] reads a model, [Model.Run] evaluates it, [Model.Field] makes it a
 // function of samples and times, which is what a sampler wants,
-// [Model.ConditionalOf] one of their classes as well, and [Model.Pullback]
-// differentiates it. Nothing else is needed, and everything else
-// is internal:
+// [Model.ConditionalOf] one of their classes as well, and [Model.Pullback] and
+// [Model.ConditionalPullbackOf] differentiate them. Nothing else is needed, and
+// everything else is internal:
 //
 //	internal/onnx    what the file says
 //	internal/ops     what an operator means

@@ -41,10 +41,7 @@ func (m *Model) Field(shape ...int) (func(dst, x []float32, t []float64) error, 
 // ctx is done a call stops within a node, also in the compilation of a plan, and
 // gives the error of ctx.
 func (m *Model) FieldOf(ctx context.Context, spec FieldSpec) (func(dst, x []float32, t []float64) error, error) {
-	if spec.Cond != "" {
-		return nil, fieldError("input %q takes a condition, and Field and Pullback give none: ConditionalOf does", spec.Cond)
-	}
-	f, err := m.forward(ctx, spec)
+	f, err := m.forward(ctx, spec, false)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +53,7 @@ func (m *Model) FieldOf(ctx context.Context, spec FieldSpec) (func(dst, x []floa
 // for one sample. A class's index is one value, rounded when the input is an
 // integer; a class as a unit vector, or an embedding, is several.
 func (m *Model) ConditionalOf(ctx context.Context, spec FieldSpec) (func(dst, x []float32, cond, t []float64) error, error) {
-	if spec.Cond == "" {
-		return nil, fieldError("no input is named for the condition; the model has %s", names(m.Inputs()))
-	}
-	f, err := m.forward(ctx, spec)
+	f, err := m.forward(ctx, spec, true)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +61,8 @@ func (m *Model) ConditionalOf(ctx context.Context, spec FieldSpec) (func(dst, x 
 }
 
 // forward is a field with its plan for one sample.
-func (m *Model) forward(ctx context.Context, spec FieldSpec) (*field, error) {
-	f, err := m.field(ctx, spec)
+func (m *Model) forward(ctx context.Context, spec FieldSpec, conditional bool) (*field, error) {
+	f, err := m.field(ctx, spec, conditional)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +70,15 @@ func (m *Model) forward(ctx context.Context, spec FieldSpec) (*field, error) {
 	return f, f.tryOne()
 }
 
-// field finds the inputs and the output that a spec names.
-func (m *Model) field(ctx context.Context, spec FieldSpec) (*field, error) {
+// field finds the inputs and the output that a spec names, for a function with an
+// argument for the condition or without.
+func (m *Model) field(ctx context.Context, spec FieldSpec, conditional bool) (*field, error) {
+	switch {
+	case conditional && spec.Cond == "":
+		return nil, fieldError("no input is named for the condition; the model has %s", names(m.Inputs()))
+	case !conditional && spec.Cond != "":
+		return nil, fieldError("input %q takes a condition, and Field and Pullback give none: ConditionalOf and ConditionalPullbackOf do", spec.Cond)
+	}
 	f := &field{ctx: ctx, plans: map[variant]*plan.Plan{}, m: m, shape: slices.Clone(spec.Shape), outShape: slices.Clone(spec.OutShape), time: -1, cond: -1}
 	if spec.OutShape == nil {
 		f.outShape = f.shape

@@ -23,34 +23,48 @@ func (m *Model) Pullback(shape ...int) (func(dst, v, x []float32, t []float64) e
 // then has. It gives the output as well, which it computes on the way; out may be
 // nil.
 func (m *Model) PullbackOf(ctx context.Context, spec FieldSpec) (func(out, dst, v, x []float32, t []float64) error, error) {
-	if spec.Cond != "" {
-		return nil, fieldError("input %q takes a condition, and Field and Pullback give none: ConditionalOf does", spec.Cond)
+	f, err := m.backward(ctx, spec, false)
+	if err != nil {
+		return nil, err
 	}
-	f, err := m.field(ctx, spec)
+	return func(out, dst, v, x []float32, t []float64) error { return f.pullback(out, dst, v, x, nil, t) }, nil
+}
+
+// ConditionalPullbackOf is PullbackOf with one more input, spec.Cond, whose values
+// cond holds as for the function of ConditionalOf. The derivative is by x alone, at
+// these conditions.
+func (m *Model) ConditionalPullbackOf(ctx context.Context, spec FieldSpec) (func(out, dst, v, x []float32, cond, t []float64) error, error) {
+	f, err := m.backward(ctx, spec, true)
+	if err != nil {
+		return nil, err
+	}
+	return f.pullback, nil
+}
+
+// backward is a field whose plans are of the derivative, with that for one sample.
+func (m *Model) backward(ctx context.Context, spec FieldSpec, conditional bool) (*field, error) {
+	f, err := m.field(ctx, spec, conditional)
 	if err != nil {
 		return nil, err
 	}
 	f.compile = func(ctx context.Context, types []ops.Type) (*plan.Plan, error) {
 		return m.pullback(ctx, types, f.x, f.out)
 	}
-	if err := f.tryOne(); err != nil {
-		return nil, err
-	}
-	return f.pullback, nil
+	return f, f.tryOne()
 }
 
-func (f *field) pullback(out, dst, v, x []float32, t []float64) error {
+func (f *field) pullback(out, dst, v, x []float32, cond, t []float64) error {
 	n := len(t)
-	if len(x) != n*f.dim || len(dst) != n*f.dim || len(v) != n*f.outDim || out != nil && len(out) != n*f.outDim {
-		return fieldError("pullback of shape %v to %v: %d times, but %d elements in, %d out, v has %d and the gradient %d",
-			f.outShape, f.shape, n, len(x), len(out), len(v), len(dst))
+	if len(x) != n*f.dim || len(dst) != n*f.dim || len(v) != n*f.outDim || out != nil && len(out) != n*f.outDim || len(cond) != n*f.condDim {
+		return fieldError("pullback of shape %v to %v: %d times, but %d elements in, %d in conditions of %d, %d out, v has %d and the gradient %d",
+			f.outShape, f.shape, n, len(x), len(cond), f.condDim, len(out), len(v), len(dst))
 	}
-	return f.calls(t, nil, func(i, j int) error {
+	return f.calls(t, cond, func(i, j int) error {
 		var o []float32
 		if out != nil {
 			o = out[i*f.outDim : j*f.outDim]
 		}
-		return f.call(o, dst[i*f.dim:j*f.dim], v[i*f.outDim:j*f.outDim], x[i*f.dim:j*f.dim], nil, t[i:j])
+		return f.call(o, dst[i*f.dim:j*f.dim], v[i*f.outDim:j*f.outDim], x[i*f.dim:j*f.dim], cond[i*f.condDim:j*f.condDim], t[i:j])
 	})
 }
 

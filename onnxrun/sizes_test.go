@@ -13,7 +13,7 @@ func TestFewPlansForManyBatchSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	f, err := m.field(t.Context(), FieldSpec{Shape: []int{2}})
+	f, err := m.field(t.Context(), FieldSpec{Shape: []int{2}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,8 +128,8 @@ func (s *conditionFlags) check(f *pflag.FlagSet) error {
 		return usagef("--strength %v: --method project goes a part of the way to the measurement, at most 1", s.strength)
 	case (f.Changed("method") || f.Changed("strength")) && !s.measured():
 		return usagef("--method and --strength are of no use without --inpaint, --colorize or --inverse")
-	case s.class != "" && s.measured() && (s.method == "dps" || s.method == "pigdm"):
-		return usagef("--method %s: it needs the derivative of the score, which is not there with --class: try project", s.method)
+	case s.classifier != "" && s.measured() && (s.method == "dps" || s.method == "pigdm"):
+		return usagef("--method %s: it needs the derivative of the score, which is not there with --classifier: try project", s.method)
 	}
 	for _, err := range []error{
 		oneOf("method", s.method, methods...),
@@ -172,7 +172,11 @@ func (j *job) newCondition(ctx context.Context) (condition, error) {
 		if c.network, err = newConditional(ctx, j.model, j.card); err != nil {
 			return c, err
 		}
-		if err := c.network.check(c.classes, s); err != nil {
+		weight := s.guidance
+		if s.classifier != "" {
+			weight = 1
+		}
+		if err := c.network.check(c.classes, weight); err != nil {
 			return c, err
 		}
 	}
@@ -190,7 +194,7 @@ func (j *job) newCondition(ctx context.Context) (condition, error) {
 		return c, usagef("--class %s: the network is told no class (its card has no cond); with --classifier another network says which it is", s.class)
 	}
 	if s.measured() {
-		c.known, err = j.newKnown(ctx)
+		c.known, err = j.newKnown(ctx, c.classes)
 	}
 	return c, err
 }

@@ -30,6 +30,7 @@ Flags:
 // likelihoodRun is what the verb is asked.
 type likelihoodRun struct {
 	trace, probe, output string
+	class                string
 	rtol, atol           float64
 	coupled              bool
 	batch                int
@@ -41,6 +42,7 @@ type likelihoodRun struct {
 type likelihoods struct {
 	Model string    `json:"model"`
 	Data  string    `json:"data"`
+	Class string    `json:"class,omitempty"` // of the data, which take them in turn
 	Trace string    `json:"trace"`
 	Calls int       `json:"network_calls"`
 	LogP  []float64 `json:"log_p"` // nats
@@ -56,6 +58,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	f := flagSet("likelihood")
 	f.StringVarP(&l.output, "output", "o", "", "`FILE.npz` for log_p, bits_per_dim and z, where the data came to")
 	asJSON := f.Bool("json", false, "print one JSON object")
+	f.StringVar(&l.class, "class", "", "`CLASS` of the data, for a network that is told it: K, or K1,K2,... or K1-K2 for one datum after the other (default: cond.null, none)")
 	f.StringVar(&l.trace, "trace", "", "`HOW`: hutchinson (one probe), exact (a derivative a dimension; the default up to 16), central (a probe by central differences)")
 	f.StringVar(&l.probe, "probe", "rademacher", "probes are `NAME` rademacher or gaussian")
 	f.Float64Var(&l.rtol, "rtol", 1e-5, "relative tolerance `X` of the solver")
@@ -110,12 +113,15 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if *asJSON {
 		return json.NewEncoder(std.out).Encode(r)
 	}
-	mean := 0.0
+	mean, of := 0.0, ""
+	if r.Class != "" {
+		of = " of class " + r.Class
+	}
 	for _, p := range r.LogP {
 		mean += p / float64(len(r.LogP))
 	}
-	_, err = fmt.Fprintf(std.out, "%s, %d data of %s: log p %.5g nats, %.4f ± %.4f bits/dim (%s trace, %d network calls)\n",
-		r.Model, len(r.LogP), r.Data, mean, r.Mean, r.Error, r.Trace, r.Calls)
+	_, err = fmt.Fprintf(std.out, "%s, %d data of %s%s: log p %.5g nats, %.4f ± %.4f bits/dim (%s trace, %d network calls)\n",
+		r.Model, len(r.LogP), r.Data, of, mean, r.Mean, r.Error, r.Trace, r.Calls)
 	return err
 }
 
@@ -138,23 +144,30 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	score, err := recipe.score(ctx, m, c)
-	if err != nil {
-		return nil, err
+	var classes []int
+	if l.class != "" {
+		if classes, err = parseClasses(l.class); err != nil {
+			return nil, err
+		}
 	}
 	if l.trace == "" {
 		if l.trace = "hutchinson"; dim <= 16 {
 			l.trace = "exact"
 		}
 	}
-	var pull sampler.Pullback
+	open := differentiable
 	if l.trace == "central" {
-		pull = sampler.CentralDifference(score, process(c), 0.02)
-	} else if pull, err = recipe.pullback(ctx, m, c); err != nil {
+		open = newConditional
+	}
+	net, err := open(ctx, m, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := net.check(classes, 1); err != nil {
 		return nil, err
 	}
 	n := data.Shape[0]
-	r := &likelihoods{Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
+	r := &likelihoods{Class: l.class, Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
 	addMean(r.z, recipe.mean, -1)
 	for first := 0; first < n; first += l.batch {
 		k := min(l.batch, n-first)
@@ -162,6 +175,11 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 		algorithm := sampler.Likelihood{SDE: process(c), Eps: c.TEps, RTol: l.rtol, ATol: l.atol, Coupled: l.coupled, Exact: l.trace == "exact", Gaussian: l.probe == "gaussian"}
 		if l.given != nil {
 			algorithm.Probe = l.given[first*dim : (first+k)*dim]
+		}
+		score := recipe.convert(net.field(b, classes, 1), c)
+		pull := sampler.CentralDifference(score, process(c), 0.02)
+		if net.pull != nil {
+			pull = recipe.pullback(net.pullback(b, classes, 1), c)
 		}
 		p, err := algorithm.LogP(ctx, b, score, pull)
 		if err != nil {
@@ -184,22 +202,14 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 	return r, nil
 }
 
-// pullback is the derivative of the score.
-func (r *recipe) pullback(ctx context.Context, m *onnxrun.Model, c *card.Card) (sampler.Pullback, error) {
-	if c.Cond.Name != "" {
-		return nil, usagef("the derivative of a network that is told the class (input %q) is not supported yet", c.Cond.Name)
-	}
-	raw, err := m.PullbackOf(ctx, onnxrun.FieldSpec{X: c.X, Time: c.Time, Out: c.Out, Shape: c.Shape})
-	if err != nil {
-		return nil, modelError{err}
-	}
-	net := sampler.Pullback(func(dst, v, x []float32, t []float64) error { return raw(nil, dst, v, x, t) })
+// pullback turns a network's derivative into that of what convert makes of the network.
+func (r *recipe) pullback(net sampler.Pullback, c *card.Card) sampler.Pullback {
 	if p, ok := precond(c, r.labelAt); ok {
 		net = sampler.PullPrecond(net, p)
 		if _, byLevel := r.path.(schedules.Sigma); !byLevel {
 			net = relabelled(net, r.sigma)
 		}
-		return net, nil
+		return net
 	}
 	if r.label != nil {
 		net = relabelled(net, r.label)
@@ -225,7 +235,7 @@ func (r *recipe) pullback(ctx context.Context, m *onnxrun.Model, c *card.Card) (
 			return sigma
 		})
 	}
-	return net, nil
+	return net
 }
 
 // relabelled is Relabel of a derivative.

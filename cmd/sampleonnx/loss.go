@@ -154,9 +154,11 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, stderr i
 		me.exact = field
 	}
 	if l.sliced {
-		if me.pull, err = recipe.pullback(ctx, m, c); err != nil {
+		net, err := differentiable(ctx, m, c)
+		if err != nil {
 			return nil, err
 		}
+		me.pull = recipe.pullback(net.pullback(nil, nil, 1), c)
 	}
 	bar := newProgress(stderr, progressMode(l.progress, false, stderr), n)
 	defer bar.done()

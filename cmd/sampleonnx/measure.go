@@ -13,16 +13,17 @@ import (
 // known is what is known of the samples, and how it comes into the run.
 type known struct {
 	sampler.Measurement
-	lambda  float64 // how much of the way project goes
-	inScore bool    // project works through the score
-	begin   bool    // the known values are there from the start
-	end     bool    // and exactly there in the end
-	empty   bool    // the run starts at A⁺y
+	lambda  float64                                // how much of the way project goes
+	inScore bool                                   // project works through the score
+	begin   bool                                   // the known values are there from the start
+	end     bool                                   // and exactly there in the end
+	empty   bool                                   // the run starts at A⁺y
+	sampler func(b *sampler.Batch) sampler.Sampler // that goes by the derivative of the score, which has classes; nil: the recipe's
 	about   string
 }
 
 // newKnown reads the measurement and fits the recipe's sampler to the method.
-func (j *job) newKnown(ctx context.Context) (*known, error) {
+func (j *job) newKnown(ctx context.Context, classes []int) (*known, error) {
 	s := &j.flags.condition
 	m := &known{lambda: 1}
 	var err error
@@ -56,16 +57,26 @@ func (j *job) newKnown(ctx context.Context) (*known, error) {
 		j.recipe.sampler = sampler.REDdiff{Measurement: m.Measurement, Sigmas: sigmas, Weight: s.strength}
 		return m, nil
 	}
-	pull, err := j.recipe.pullback(ctx, j.model, j.card)
+	net, err := differentiable(ctx, j.model, j.card)
 	if err != nil {
 		return nil, err
 	}
-	if s.method == "dps" {
-		j.recipe.sampler = sampler.DPS{Measurement: m.Measurement, Pull: pull, Sigmas: ddim.Sigmas, Eta: ddim.Eta, Zeta: s.strength}
-	} else {
-		j.recipe.sampler = sampler.PiGDM{Measurement: m.Measurement, Pull: pull, Sigmas: ddim.Sigmas, Eta: ddim.Eta, Weight: s.strength}
+	m.sampler = func(b *sampler.Batch) sampler.Sampler {
+		pull := j.recipe.pullback(net.pullback(b, classes, s.guidance), j.card)
+		if s.method == "dps" {
+			return sampler.DPS{Measurement: m.Measurement, Pull: pull, Sigmas: ddim.Sigmas, Eta: ddim.Eta, Zeta: s.strength}
+		}
+		return sampler.PiGDM{Measurement: m.Measurement, Pull: pull, Sigmas: ddim.Sigmas, Eta: ddim.Eta, Weight: s.strength}
 	}
 	return m, nil
+}
+
+// sampler is what draws a batch.
+func (j *job) sampler(b *sampler.Batch) sampler.Sampler {
+	if m := j.condition.known; m != nil && m.sampler != nil {
+		return m.sampler(b)
+	}
+	return j.recipe.sampler
 }
 
 // project imposes the measurement: on the state of pc and ald, after or, where it is only a part of the way, before every step; through the

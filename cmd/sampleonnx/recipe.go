@@ -337,21 +337,14 @@ func (r *recipe) score(ctx context.Context, m *onnxrun.Model, c *card.Card) (sam
 
 // network is what the file computes, of no class where it is told one.
 func network(ctx context.Context, m *onnxrun.Model, c *card.Card) (sampler.Field, error) {
-	if c.Cond.Name != "" {
-		net, err := newConditional(ctx, m, c)
-		if err != nil {
-			return nil, err
-		}
-		if !net.hasNull {
-			return nil, usagef("--set cond.null=K is missing: the network is told one of %d classes; which index means none?", c.Cond.N)
-		}
-		return net.field(nil, nil, 1), nil
-	}
-	raw, err := m.FieldOf(ctx, onnxrun.FieldSpec{X: c.X, Time: c.Time, Out: c.Out, Shape: c.Shape})
+	net, err := newConditional(ctx, m, c)
 	if err != nil {
-		return nil, modelError{err}
+		return nil, err
 	}
-	return sampler.Field(raw), nil
+	if !net.hasNull {
+		return nil, usagef("--set cond.null=K is missing: the network is told one of %d classes; which index means none?", c.Cond.N)
+	}
+	return net.field(nil, nil, 1), nil
 }
 
 // convert turns what a network returns into what the sampler wants.

@@ -378,7 +378,7 @@ func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Ba
 		if err != nil {
 			return calls, err
 		}
-		if err := j.recipe.sampler.Sample(ctx, b, score); err != nil {
+		if err := j.sampler(b).Sample(ctx, b, score); err != nil {
 			return calls, err
 		}
 		if err := j.condition.known.ended(b); err != nil {

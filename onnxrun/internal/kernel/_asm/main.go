@@ -34,6 +34,7 @@ func main() {
 		{"pause", pause},
 		{"wino", wino},
 		{"softmax", softmax},
+		{"layernorm", layernorm},
 	} {
 		c := build.NewContext()
 		c.ConstraintExpr("!purego")
