@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,6 +135,132 @@ func TestPullbackErrors(t *testing.T) {
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "pullback of shape [2] to [2]: 1 times") {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+// corners are the means of the three normals of classes3, whose variances are 0.04.
+var corners = [3][2]float64{{0, 2}, {-1.75, -1}, {1.75, -1}}
+
+// curvature is vᵀ ∂s/∂x of the score s of the normals of these weights, noised by
+// sigma: with p_k their probabilities at x and C the covariance of their means under
+// these, it is v (C/w − 1)/w, w = 0.04 + sigma².
+func curvature(v, x [2]float64, sigma float64, weights [3]float64) [2]float64 {
+	w := 0.04 + sigma*sigma
+	var p [3]float64
+	var sum, vm float64
+	var mean [2]float64
+	for k, m := range corners {
+		p[k] = weights[k] * math.Exp(-(math.Pow(x[0]-m[0], 2)+math.Pow(x[1]-m[1], 2))/(2*w))
+		sum += p[k]
+	}
+	for k, m := range corners {
+		p[k] /= sum
+		vm += p[k] * (v[0]*m[0] + v[1]*m[1])
+		mean[0] += p[k] * m[0]
+		mean[1] += p[k] * m[1]
+	}
+	out := [2]float64{-v[0] / w, -v[1] / w}
+	for k, m := range corners {
+		for j := range out {
+			out[j] += p[k] * (v[0]*m[0] + v[1]*m[1] - vm) * (m[j] - mean[j]) / (w * w)
+		}
+	}
+	return out
+}
+
+// The derivative of a score that is told the class is that of the class's score,
+// each sample's own, in any batch; and the output beside it is the field.
+func TestConditionalPullback(t *testing.T) {
+	all := [3]float64{1, 1, 1}
+	for _, c := range []struct {
+		name    string
+		conds   [][]float64  // sample i is told conds[i mod 4] …
+		weights [][3]float64 // … which are the normals of these weights
+	}{
+		{"classes3.onnx", [][]float64{{3}, {0}, {1}, {2}}, [][3]float64{all, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
+		// A vector c weighs class k by exp(10⁹ c_k).
+		{"classes3_onehot.onnx", [][]float64{{0, 0, 0}, {2e-9, 1e-9, 0}, {0, 1, 0}, {0, 0, 3e-9}}, [][3]float64{all, {math.E * math.E, math.E, 1}, {0, 1, 0}, {1, 1, math.Exp(3)}}},
+	} {
+		m := open(t, c.name, 1)
+		spec := onnxrun.FieldSpec{X: "x", Time: "sigma", Cond: "class", Out: "score", Shape: []int{2}}
+		field, err := m.ConditionalOf(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pullback, err := m.ConditionalPullbackOf(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 12
+		width := len(c.conds[0])
+		x, times := samples(n, 2, false)
+		v := cotangents(x)
+		var cond []float64
+		for i := range n {
+			times[i] = 0.6 + 0.2*float64(i%5)
+			cond = append(cond, c.conds[i%4]...)
+		}
+		out, dst, want := make([]float32, 2*n), make([]float32, 2*n), make([]float32, 2*n)
+		if err := pullback(out, dst, v, x, cond, times); err != nil {
+			t.Fatal(err)
+		}
+		if err := field(want, x, cond, times); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []int{3, 5, 6, 7, 9, 11} { // more sizes than get a plan of their own: the later ones go in parts
+			some := make([]float32, 2*k)
+			if err := pullback(nil, some, v[:2*k], x[:2*k], cond[:k*width], times[:k]); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(some, dst[:2*k]) {
+				t.Errorf("%s: other gradients among %d than among %d", c.name, k, n)
+			}
+		}
+		for i := range n {
+			exact := curvature([2]float64{float64(v[2*i]), float64(v[2*i+1])}, [2]float64{float64(x[2*i]), float64(x[2*i+1])}, times[i], c.weights[i%4])
+			for j := range 2 {
+				if got := float64(dst[2*i+j]); !(math.Abs(got-exact[j]) <= 2e-5*(1+math.Abs(exact[j]))) {
+					t.Errorf("%s: condition %v, value %d of sample %d: gradient %v, want %v", c.name, c.conds[i%4], j, i, got, exact[j])
+				}
+				if d := math.Abs(float64(out[2*i+j] - want[2*i+j])); !(d <= 1e-5) {
+					t.Errorf("%s: value %d of sample %d: the output differs from the field's by %.2g", c.name, j, i, d)
+				}
+			}
+			alone := make([]float32, 2)
+			if err := pullback(nil, alone, v[2*i:2*i+2], x[2*i:2*i+2], cond[i*width:(i+1)*width], times[i:i+1]); err != nil {
+				t.Fatal(err)
+			}
+			if alone[0] != dst[2*i] || alone[1] != dst[2*i+1] {
+				t.Errorf("%s: sample %d: gradient %v alone, %v among %d", c.name, i, alone, dst[2*i:2*i+2], n)
+			}
+		}
+	}
+}
+
+func TestConditionalPullbackErrors(t *testing.T) {
+	m := open(t, "classes3.onnx", 1)
+	spec := onnxrun.FieldSpec{X: "x", Time: "sigma", Out: "score", Shape: []int{2}}
+	told := spec
+	told.Cond = "class"
+	var bad *onnxrun.FormatError
+	if _, err := m.ConditionalPullbackOf(t.Context(), spec); !errors.As(err, &bad) || !strings.Contains(err.Error(), "no input is named for the condition") {
+		t.Errorf("without a name: %v", err)
+	}
+	if _, err := m.PullbackOf(t.Context(), told); !errors.As(err, &bad) || !strings.Contains(err.Error(), "ConditionalPullbackOf do") {
+		t.Errorf("PullbackOf with a class: %v", err)
+	}
+	told.Cond = "classes"
+	if _, err := m.ConditionalPullbackOf(t.Context(), told); !errors.As(err, &bad) {
+		t.Errorf("an input that is not there: %v", err)
+	}
+	told.Cond = "class"
+	f, err := m.ConditionalPullbackOf(t.Context(), told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := make([]float32, 2)
+	if err := f(nil, two, two, two, []float64{1, 1}, []float64{1}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "2 in conditions of 1") {
+		t.Errorf("two classes for one sample: %v", err)
 	}
 }
 

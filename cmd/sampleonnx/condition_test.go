@@ -115,6 +115,8 @@ func TestConditionedBytes(t *testing.T) {
 	}
 	matrix := put("a.npy", npy.Array{Shape: []int{2, 4}, Data: []float64{1, 2, 0, -1, 0, 1, 1, 1}})
 	y := put("y.npy", npy.Array{Shape: []int{3, 2}, Data: []float64{1, 0.5, -1, 0, 0.3, 0.2}})
+	sum2 := put("sum.npy", npy.Array{Shape: []int{1, 2}, Data: []float64{1, 1}})
+	y2 := put("y2.npy", npy.Array{Shape: []int{2, 1}, Data: []float64{1, 0.5}})
 	mask := put("mask.npy", npy.Array{Shape: []int{4}, Data: []bool{true, false, false, true}})
 	image := put("image.npy", npy.Array{Shape: []int{2, 4}, Data: []float32{0.5, 0, 0, -1, 1, 0, 0, 1}})
 	known := []string{"--inpaint", image, "--mask", mask}
@@ -126,6 +128,8 @@ func TestConditionedBytes(t *testing.T) {
 		tight bool // A x = y in the end
 	}{
 		"classes":         {"classes3", []string{"--class", "0-2", "--sampler", "ode"}, false},
+		"classes, pigdm":  {"classes3", []string{"--class", "0-2", "--inverse", "matrix:" + sum2, "--measurement", y2, "--method", "pigdm", "--steps", "20"}, false},
+		"guidance, dps":   {"classes3_onehot", []string{"--class", "0-2", "--guidance", "2", "--inverse", "matrix:" + sum2, "--measurement", y2, "--method", "dps", "--steps", "20"}, false},
 		"free guidance":   {"classes3_onehot", []string{"--class", "0-2", "--guidance", "2"}, false},
 		"inpaint, pc":     {"gaussian4", with(known, []string{"--sampler", "pc", "--steps", "20"}), true},
 		"inpaint, ald":    {"gaussian4", with(known, []string{"--sampler", "ald", "--set", "levels=10", "--steps-per-level", "2"}), true},
@@ -338,7 +342,7 @@ func TestConditionsRefuse(t *testing.T) {
 		{"method alone", "of no use", []string{good, "--method", "dps"}},
 		{"method and sampler", "a sampler of its own", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "dps", "--sampler", "heun"}},
 		{"method and clip", "does not clip", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "dps", "--set", "sampler.clip=1"}},
-		{"method and class", "the derivative of the score", []string{three, "--class", "1", "--inpaint", image4, "--mask", mask4, "--method", "pigdm"}},
+		{"method and classifier", "which is not there with --classifier", []string{digits, "--classifier", judge, "--class", "1", "--inpaint", image4, "--mask", "left", "--method", "pigdm"}},
 		{"method and eta", "--eta is of no use", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "reddiff", "--eta", "1"}},
 		{"null class of none", "--null-class: the network is told no class", []string{good, "--null-class", "3"}},
 		{"strength", "--strength 0", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--strength", "0"}},

@@ -5,7 +5,8 @@
 // # Design
 //
 // What is here? The matrix product on packed panels (Gemm; GemmNarrow for four
-// columns and fewer), convolution in a blocked layout, direct (Conv, ConvOut)
+// columns and fewer), convolution in a blocked layout, direct (Conv, ConvOut,
+// Depthwise)
 // and by Winograd's algorithm (Winograd), resampling by a filter (FIR), the changes of layout (ToBlocked,
 // Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
 // (Sum … SoftmaxRow), the same on the lanes of blocked pixels (SumLanes …), and

@@ -9,17 +9,15 @@ import "math"
 //	inverse[r] = 1/√(variance + eps)
 //	dst[r*n+j] = (src[r*n+j] - mean[r])·inverse[r]·scale[j] + bias[j]
 //
-// bias, mean and inverse may be nil. dst may be src.
+// bias, mean and inverse may be nil; the inverse of a row of no elements is
+// NaN. dst may be src.
 //
 // (Sums are kept in float64, of the distances from the first element of the row,
 // so that one pass is as exact as two. The generic twin takes two, and rounds the
 // products of the last line.)
 func NormRows(dst, src, scale, bias, mean, inverse []float32, rows, n int, eps float64, centred bool) {
-	if rows <= 0 || n <= 0 {
-		if rows < 0 || n < 0 {
-			panic("kernel: NormRows: sizes out of range")
-		}
-		return
+	if rows < 0 || n < 0 {
+		panic("kernel: NormRows: sizes out of range")
 	}
 	need("NormRows dst", len(dst), rows*n)
 	need("NormRows src", len(src), rows*n)
@@ -33,7 +31,7 @@ func NormRows(dst, src, scale, bias, mean, inverse []float32, rows, n int, eps f
 	if inverse != nil {
 		need("NormRows inverse", len(inverse), rows)
 	}
-	if normRowsSIMD(dst, src, scale, bias, mean, inverse, rows, n, eps, centred) {
+	if rows > 0 && n > 0 && normRowsSIMD(dst, src, scale, bias, mean, inverse, rows, n, eps, centred) {
 		return
 	}
 	for r := range rows {

@@ -12,18 +12,20 @@ import (
 const fewChannels = 8
 
 // lowerConv is Conv over any number of spatial axes, and the fused Conv, which
-// has an addend, a factor and an activation besides. There are six ways to do
+// has an addend, a factor and an activation besides. There are seven ways to do
 // it, and which is taken depends on the shapes of the weights and of one image
 // and on the input's layout alone, never on the batch:
 //
-//   - direct: one or two spatial axes, one group, constant weights. It gives a
+//   - direct: one or two spatial axes, constant weights, one group or groups of
+//     whole blocks of channels. It gives a
 //     blocked output, from a blocked input or from a plain one; or a plain
 //     output, where that has so few channels that blocks are waste;
 //   - winograd: 3×3, stride 1, otherwise as direct, where it is cheaper;
 //   - gemm: gather the windows into a matrix and multiply. Everything in float32;
 //   - pointwise: windows of one element are such a matrix as they lie;
-//   - depthwise: groups of one input channel, which a matrix product would
-//     spend on padding;
+//   - lanewise: a filter for every channel, on blocks of channels;
+//   - depthwise: groups of one input channel otherwise, which a matrix product
+//     would spend on padding;
 //   - loops: float64.
 func lowerConv(c *Call) (*Kernel, error) {
 	v, err := newConv(c)
@@ -36,7 +38,7 @@ func lowerConv(c *Call) (*Kernel, error) {
 		Out:   []Type{out},
 		FLOPs: 2 * float64(out.Elems()) * float64(v.ic/v.groups) * float64(v.w.taps()),
 	}
-	if x.Layout == Blocked && !v.direct() {
+	if x.Layout == Blocked && !v.direct() && !v.lanewise() {
 		return nil, c.Invalid("a blocked input to a convolution that is not direct")
 	}
 	switch {
@@ -46,9 +48,12 @@ func lowerConv(c *Call) (*Kernel, error) {
 		if v.post.add {
 			k.InPlace = []int{3}
 		}
-		if m := v.algorithm(c.Exact); m > 0 {
+		switch m := v.algorithm(c.Exact); {
+		case v.lanewise():
+			v.bindLanewise(k, c)
+		case m > 0:
 			v.bindWinograd(k, c, m)
-		} else {
+		default:
 			v.bindDirect(k, c)
 		}
 		return k, nil
@@ -68,7 +73,7 @@ func lowerConv(c *Call) (*Kernel, error) {
 // outType is the type of the output.
 func (v *conv) outType() Type {
 	out := Type{DType: v.x.DType, Shape: append([]int{v.n, v.oc}, v.w.out...)}
-	if IsFloat32(v.x.DType) && v.direct() && !v.fewOutputs() {
+	if IsFloat32(v.x.DType) && (v.lanewise() || v.direct() && !v.fewOutputs()) {
 		out.Layout = Blocked
 	}
 	return out
@@ -91,6 +96,9 @@ func convLayouts(c *Call) []Layout {
 		if asked != Blocked && (v.pointwise() || v.padded()) && v.algorithm(c.Exact) == 0 {
 			v.x.Layout = Plain
 		}
+	}
+	if v.lanewise() && (asked == Blocked || !v.padded()) {
+		v.x.Layout = Blocked
 	}
 	l[0] = v.x.Layout
 	if len(l) > 3 {
@@ -150,10 +158,10 @@ func newConv(c *Call) (*conv, error) {
 
 // directShape reports whether the direct convolution takes the shapes.
 func (v *conv) directShape() bool {
-	if v.groups != 1 || !v.constant || len(v.w.in) > 2 || v.ic < 1 || v.oc < 1 {
+	if !v.constant || len(v.w.in) > 2 || v.ic < 1 || v.oc < 1 || v.depthwise() {
 		return false
 	}
-	return !v.depthwise()
+	return v.groups == 1 || v.ic/v.groups%Block == 0 && v.oc/v.groups%Block == 0
 }
 
 func (v *conv) direct() bool {
@@ -174,6 +182,12 @@ func (v *conv) fewOutputs() bool {
 
 // depthwise: one input channel for each group, and few output channels.
 func (v *conv) depthwise() bool { return v.ic == v.groups && v.oc <= 4*v.groups }
+
+// lanewise: every channel has one filter of its own, and there are enough of them
+// to fill the lanes of a block.
+func (v *conv) lanewise() bool {
+	return v.constant && v.groups == v.ic && v.oc == v.ic && v.ic >= fewChannels && len(v.w.in) <= 2 && IsFloat32(v.x.DType)
+}
 
 // pointwise: each output element reads the input element at its place.
 func (v *conv) pointwise() bool {
@@ -267,7 +281,8 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 // bindDirect: every part is one group of output channels of some rows of an image.
 func (v *conv) bindDirect(k *Kernel, c *Call) {
 	s := v.source(k)
-	g := &kernel.Conv{IC: v.ic, OC: v.oc, Plain: s.few, PH: s.ph, PW: s.pw}
+	icg, ocg := v.ic/v.groups, v.oc/v.groups
+	g := &kernel.Conv{IC: icg, OC: ocg, Plain: s.few, PH: s.ph, PW: s.pw}
 	g.KH, g.KW = plane(v.w.kernel, 1)
 	g.StrideH, g.StrideW = plane(v.w.stride, 1)
 	g.DilH, g.DilW = plane(v.w.dilation, 1)
@@ -290,11 +305,16 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 		}
 		g := *g
 		g.Init()
-		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		size := g.PackedLen()
+		packed := packs.Get(weights, how, v.groups*size, func(dst []float32) {
+			for q := range v.groups {
+				g.Pack(dst[q*size:], Data[float32](weights)[q*ocg*icg*g.KH*g.KW:])
+			}
+		})
 		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
-		groups := g.Groups()
-		rowNanos := 2 * float64(v.ic*g.KH*g.KW*kernel.PanelCols*g.OW) / 80
+		groups := v.groups * g.Groups()
+		rowNanos := 2 * float64(icg*g.KH*g.KW*kernel.PanelCols*g.OW) / 80
 		_, rows := divide(g.OH, rowNanos/4) // parts of about 64 µs: each reads its group's weights anew
 		pieces := ceilDiv(g.OH, rows)
 		// One group of output channels after the other, so that a worker meets
@@ -304,12 +324,60 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 			lo, hi := bounds(part, step, groups*v.n*pieces)
 			for i := lo; i < hi; i++ {
 				group, n, y := i/(v.n*pieces), i/pieces%v.n, i%pieces*rows
+				q, group := group/g.Groups(), group%g.Groups()
+				out, in := q*outLen/v.groups, q*s.imageLen/v.groups
+				var b, plus []float32
+				if bias != nil {
+					b = bias[q*ocg:][:ocg]
+				}
+				if add != nil {
+					plus = add[n*outLen+out:][:outLen/v.groups]
+				}
+				g.Run(dst[n*outLen+out:][:outLen/v.groups], src[n*s.imageLen+in:][:s.imageLen/v.groups], packed[q*size:][:size], b, plus,
+					group, group+1, y, min(g.OH, y+rows), v.post.act)
+			}
+		}})
+	}
+}
+
+// bindLanewise: every part is some rows of a block of channels.
+func (v *conv) bindLanewise(k *Kernel, c *Call) {
+	s := v.source(k)
+	g := &kernel.Depthwise{C: v.oc, PH: s.ph, PW: s.pw, Scale: v.post.scale}
+	g.KH, g.KW = plane(v.w.kernel, 1)
+	g.StrideH, g.StrideW = plane(v.w.stride, 1)
+	g.DilH, g.DilW = plane(v.w.dilation, 1)
+	g.OH, g.OW = plane(v.w.out, 1)
+	k.Algo = "lanewise"
+	weights, packs := c.In[1].Const, c.Packs
+	outLen := 0
+	if v.n > 0 {
+		outLen = k.Out[0].Len() / v.n
+	}
+	k.Bind = func(m Memory) []Task {
+		dst := Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		g := *g
+		g.Init()
+		packed := packs.Get(weights, "lanewise", g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		bias, add := v.biasOf(m), v.post.addend(m)
+		src, tasks := s.bind(m)
+		blocks := kernel.Blocks(v.oc)
+		rowNanos := float64(g.KH*g.KW*g.OW) / 2
+		_, rows := divide(g.OH, rowNanos)
+		pieces := ceilDiv(g.OH, rows)
+		parts, step := divide(v.n*blocks*pieces, float64(rows)*rowNanos)
+		return append(tasks, Task{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, v.n*blocks*pieces)
+			for i := lo; i < hi; i++ {
+				n, b, y := i/(blocks*pieces), i/pieces%blocks, i%pieces*rows
 				var plus []float32
 				if add != nil {
 					plus = add[n*outLen:][:outLen]
 				}
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus,
-					group, group+1, y, min(g.OH, y+rows), v.post.act)
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus, b, b+1, y, min(g.OH, y+rows), v.post.act)
 			}
 		}})
 	}

@@ -156,7 +156,7 @@ func TestFusedConv(t *testing.T) {
 			}
 		}
 	}
-	for _, algo := range []string{"direct", "winograd 2×2", "winograd 4×4", "direct, few outputs", "depthwise"} {
+	for _, algo := range []string{"direct", "winograd 2×2", "winograd 4×4", "direct, few outputs", "depthwise", "lanewise"} {
 		if seen[algo] == 0 {
 			t.Errorf("never by %q: %v", algo, seen)
 		}

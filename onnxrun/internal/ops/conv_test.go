@@ -110,6 +110,10 @@ func randConv(r *rand.Rand, transposed bool) convCase {
 		c.group = 1 + r.IntN(4)
 	case 1:
 		c.group, icg, ocg = 1+r.IntN(20), 1, 1+r.IntN(2)
+	case 2:
+		if r.IntN(2) == 0 { // groups of whole blocks
+			c.group, icg, ocg = 2+r.IntN(2), Block*(1+r.IntN(2)), Block*(1+r.IntN(2))
+		}
 	}
 	size := []int{30, 9, 6}[n-1]
 	c.x = randn(r, append([]int{r.IntN(3), c.group * icg}, randShape(r, n, 5, size)...)...)
@@ -283,6 +287,9 @@ func TestConv(t *testing.T) {
 			agree(t, fmt.Sprint("blocked ", bc), bc.mustRun(t)[0], want, 1e-4)
 			k, _ := Lower(bc.call())
 			algos["blocked "+k.Algo]++
+			if c.group > 1 {
+				algos["grouped "+k.Algo]++
+			}
 		}
 		// With weights known only at run time.
 		tc.allVar = true
@@ -293,7 +300,7 @@ func TestConv(t *testing.T) {
 		}
 		agree(t, fmt.Sprint("double ", tc), bc.mustRun(t)[0], want, 1e-9)
 	}
-	for _, a := range []string{"direct", "blocked direct", "direct, few outputs", "blocked direct, few outputs", "gemm", "depthwise"} {
+	for _, a := range []string{"direct", "blocked direct", "direct, few outputs", "blocked direct, few outputs", "gemm", "depthwise", "lanewise", "blocked lanewise", "grouped direct"} {
 		if algos[a] < 5 {
 			t.Errorf("%s was tried %d times: %v", a, algos[a], algos)
 		}
@@ -328,18 +335,31 @@ func TestConvShapes(t *testing.T) {
 
 func TestConvTranspose(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 1))
-	for range 200 {
+	phases := map[string]int{}
+	for range 400 {
 		c := randConv(r, true)
 		tc := c.call()
 		out := tc.mustRun(t)[0]
 		want := c.want(out.Shape)
 		agree(t, tc, out, want, 1e-4)
+		if k, err := Lower(tc.call()); err == nil && k.Algo == "direct, phases" {
+			phases["plain"]++
+			if b := tc; Layouts(b.call())[0] == Blocked || r.IntN(2) == 0 {
+				b.in = slices.Clone(tc.in)
+				b.in[0] = blocked(tc.in[0])
+				agree(t, fmt.Sprint("blocked ", tc), b.mustRun(t)[0], want, 1e-4)
+				phases["blocked"]++
+			}
+		}
 		tc.allVar = true
 		agree(t, tc, tc.mustRun(t)[0], want, 1e-4)
 		for i, x := range tc.in {
 			tc.in[i] = double(x)
 		}
 		agree(t, tc, tc.mustRun(t)[0], want, 1e-9)
+	}
+	if phases["plain"] < 20 || phases["blocked"] < 10 {
+		t.Errorf("by phases: %v", phases)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 // lowerConvTranspose is the transpose of Conv. Each output position gathers
 // from the input: tap k of output o reads input (o + pad − k·dilation)/stride
 // where that is a whole number inside the input. So seen it is a convolution
-// with another table of offsets and the weights' channels exchanged.
+// with another table of offsets and the weights' channels exchanged: it is done like
+// that where phases (convphases.go) do not apply.
 func lowerConvTranspose(c *Call) (*Kernel, error) {
 	v, err := newConvTranspose(c)
 	if err != nil {
@@ -19,6 +20,14 @@ func lowerConvTranspose(c *Call) (*Kernel, error) {
 	icg, ocg, taps := v.ic/v.groups, v.oc/v.groups, w.taps()
 	out := Type{DType: v.x.DType, Shape: append([]int{v.n, v.oc}, w.out...)}
 	k := &Kernel{Out: []Type{out}, FLOPs: 2 * float64(v.x.Elems()) * float64(ocg*taps)}
+	if p := newPhased(v); p != nil {
+		k.Out[0].Layout = Blocked
+		p.bind(k, c)
+		return k, nil
+	}
+	if v.x.Layout == Blocked {
+		return nil, c.Invalid("a blocked input to a transposed convolution that is not direct")
+	}
 	switch {
 	case !IsFloat32(v.x.DType):
 		v.bindLoopsTable(k, w.transposedTable(), func(f []float64, group, o, i, t int) float64 {

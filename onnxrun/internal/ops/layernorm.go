@@ -19,12 +19,14 @@ type rowNorm struct {
 }
 
 // rowParam is an input broadcast to the rows: element i of row r is element
-// base(r) + at[i]; at is nil when the elements follow each other.
+// base(r) + at[i]; at is nil when the elements follow each other. base is the same
+// for each run of rows from a multiple of run on.
 type rowParam struct {
 	input int
 	shape []int // leading axes of x
 	step  []int // for each of them; 0 where the parameter is broadcast
 	at    []int
+	run   int
 }
 
 func (p *rowParam) base(row int) int {
@@ -80,7 +82,7 @@ func lowerRowNorm(c *Call, rms bool) (*Kernel, error) {
 	if x.DType == onnx.Double {
 		k.Bind = v.loops
 	} else {
-		k.Bind = v.bind
+		k.Bind, k.WorkerScratch = v.bind, 4*v.gathers()*v.size
 	}
 	return k, nil
 }
@@ -113,7 +115,10 @@ func (v *rowNorm) param(c *Call, i int) (*rowParam, error) {
 		}
 		n *= t.Shape[d]
 	}
-	p := &rowParam{input: i, shape: v.x.Shape[:v.axis], step: step[:v.axis]}
+	p := &rowParam{input: i, shape: v.x.Shape[:v.axis], step: step[:v.axis], run: 1}
+	for d := v.axis - 1; d >= 0 && step[d] == 0; d-- {
+		p.run *= v.x.Shape[d]
+	}
 	at := make([]int, v.size)
 	follow := true
 	for j := range at {
@@ -144,42 +149,60 @@ func (v *rowNorm) bind(m Memory) []Task {
 	if v.bias != nil {
 		bias = Data[float32](m.In[2])
 	}
-	parts, step := divide(v.rows, 40+0.7*float64(v.size))
-	return []Task{{parts, func(part, _ int) {
+	// Rows that share scale and bias go together; of two runs the shorter divides
+	// the longer.
+	run := v.scale.run
+	if v.bias != nil {
+		run = min(run, v.bias.run)
+	}
+	parts, step := divide(v.rows, 20+0.25*float64(v.size))
+	return []Task{{parts, func(part, worker int) {
+		room := Floats(m.Worker(worker), v.gathers()*v.size)
 		lo, hi := bounds(part, step, v.rows)
-		for r := lo; r < hi; r++ {
-			x, y := src[r*v.size:][:v.size], dst[r*v.size:][:v.size]
-			mean := 0.0
-			if !v.rms {
-				mean = kernel.Sum(x) / float64(v.size)
+		for r, next := lo, 0; r < hi; r = next {
+			next = min(hi, r-r%run+run)
+			free := room
+			gamma := v.scale.row(scale, r, v.size, &free)
+			var beta []float32
+			if v.bias != nil {
+				beta = v.bias.row(bias, r, v.size, &free)
 			}
-			inverse := 1 / math.Sqrt(kernel.SumSquares(x, mean)/float64(v.size)+v.eps)
-			if means != nil {
-				means[r] = float32(mean)
-			}
-			if inverses != nil {
-				inverses[r] = float32(inverse)
-			}
-			kernel.ScaleShift(y, x, float32(inverse), float32(-mean*inverse))
-			if base := v.scale.base(r); v.scale.at == nil {
-				kernel.Mul(y, y, scale[base:][:v.size])
-			} else {
-				for i, at := range v.scale.at {
-					y[i] *= scale[base+at]
-				}
-			}
-			if bias == nil {
-				continue
-			}
-			if base := v.bias.base(r); v.bias.at == nil {
-				kernel.Add(y, y, bias[base:][:v.size])
-			} else {
-				for i, at := range v.bias.at {
-					y[i] += bias[base+at]
-				}
-			}
+			kernel.NormRows(dst[r*v.size:], src[r*v.size:], gamma, beta, from(means, r), from(inverses, r), next-r, v.size, v.eps, !v.rms)
 		}
 	}}}
+}
+
+// gathers is how many of the parameters need room for a row of theirs.
+func (v *rowNorm) gathers() (n int) {
+	for _, p := range []*rowParam{v.scale, v.bias} {
+		if p != nil && p.at != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// row is the parameter of row r, from all its data; elements that do not follow each
+// other are brought together in room, which shrinks by the row.
+func (p *rowParam) row(all []float32, r, size int, room *[]float32) []float32 {
+	all = all[p.base(r):]
+	if p.at == nil {
+		return all[:size]
+	}
+	row := (*room)[:size]
+	*room = (*room)[size:]
+	for i, at := range p.at {
+		row[i] = all[at]
+	}
+	return row
+}
+
+// from is what follows the first r elements of x; nil for nil.
+func from(x []float32, r int) []float32 {
+	if x == nil {
+		return nil
+	}
+	return x[r:]
 }
 
 // loops is the normalisation of float64.

@@ -238,6 +238,42 @@ func TestRowNorms(t *testing.T) {
 	}
 }
 
+// Scale and bias that rows share in runs, which the parts of a task cut anywhere.
+func TestRowNormOfManyRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(55, 1))
+	const n, tokens, size = 7, 331, 24
+	for _, s := range [][]int{{size}, {n, 1, size}, {tokens, size}, {n, tokens, size}, {1, 1, size}, {n, 1, 1}, {tokens, 1}, {1}} {
+		for _, b := range [][]int{{size}, {n, 1, size}, {tokens, 1}} {
+			x, gamma, beta := randn(r, n, tokens, size), randn(r, s...), randn(r, b...)
+			ref, want := refOf(x), zeros(n, tokens, size)
+			scale, bias := refOf(gamma), refOf(beta)
+			get := func(p reference, idx []int) float64 {
+				at := slices.Clone(idx[3-len(p.shape):])
+				for i := range at {
+					at[i] %= p.shape[i]
+				}
+				return p.at(at...)
+			}
+			mean, variance, k := 0.0, 0.0, 0
+			everywhere(want.shape, func(idx []int) {
+				if k%size == 0 {
+					mean, variance = 0, 0
+					for _, v := range ref.data[k:][:size] {
+						mean += v / size
+					}
+					for _, v := range ref.data[k:][:size] {
+						variance += (v - mean) * (v - mean) / size
+					}
+				}
+				want.data[k] = (ref.data[k]-mean)/math.Sqrt(variance+1e-5)*get(scale, idx) + get(bias, idx)
+				k++
+			})
+			tc := testCall{op: "LayerNormalization", in: []*Tensor{x, gamma, beta}}
+			agree(t, tc, tc.mustRun(t)[0], want, 1e-5)
+		}
+	}
+}
+
 func TestNormErrors(t *testing.T) {
 	f := func(shape ...int) *Tensor { return New(Type{DType: onnx.Float, Shape: shape}) }
 	bad := func(op string, attrs map[string]onnx.Attr, in ...*Tensor) {

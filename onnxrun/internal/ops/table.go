@@ -165,7 +165,7 @@ var table = []row{
 
 	// conv.go, pool.go, resize.go, pad.go
 	{"Conv", 1, [2]int{2, 3}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is pads:is strides:is", lowerConv, convLayouts},
-	{"ConvTranspose", 1, [2]int{2, 3}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is output_padding:is output_shape:is pads:is strides:is", lowerConvTranspose, nil},
+	{"ConvTranspose", 1, [2]int{2, 3}, [2]int{1, 1}, "auto_pad:s dilations:is group:i kernel_shape:is output_padding:is output_shape:is pads:is strides:is", lowerConvTranspose, convTransposeLayouts},
 	{"AveragePool", 1, [2]int{1, 1}, [2]int{1, 1}, "auto_pad:s ceil_mode:i count_include_pad:i dilations:is kernel_shape:is pads:is strides:is", lowerPool, poolLayouts},
 	{"MaxPool", 1, [2]int{1, 1}, [2]int{1, 2}, "auto_pad:s ceil_mode:i dilations:is kernel_shape:is pads:is storage_order:i strides:is", lowerPool, poolLayouts},
 	{"GlobalAveragePool", 1, [2]int{1, 1}, [2]int{1, 1}, "", lowerGlobalPool, nil},

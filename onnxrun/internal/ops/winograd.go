@@ -18,7 +18,7 @@ const winogradTiles = 28
 // from memory: those of a whole network do not fit a cache.
 func (v *conv) algorithm(exact bool) int {
 	w := v.w
-	if exact || v.x.Layout != Blocked || len(w.in) != 2 || elems(w.stride) != 1 || w.kernel[0] != 3 || w.kernel[1] != 3 || elems(w.out) == 0 {
+	if exact || v.groups != 1 || v.x.Layout != Blocked || len(w.in) != 2 || elems(w.stride) != 1 || w.kernel[0] != 3 || w.kernel[1] != 3 || elems(w.out) == 0 {
 		return 0
 	}
 	const (

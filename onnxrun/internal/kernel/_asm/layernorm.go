@@ -48,7 +48,7 @@ func (e *em) normRows() {
 	e.ANDQ(operand.U8(15), last)
 	e.SUBQ(last, n)
 	e.SHLQ(operand.U8(2), n) // bytes of whole steps
-	// The last n%16 elements, under masks: k for float32, half for float64.
+	// The last n%16 elements, under masks: k, and its upper half for the second vector of float64.
 	var k, upper reg.OpmaskVirtual
 	mask := make([]vec, parts)
 	if e.avx512 {

@@ -1,0 +1,193 @@
+package ops
+
+import (
+	"fmt"
+
+	"sampleonnx/onnxrun/internal/kernel"
+)
+
+// A transposed convolution with strides s is s·s convolutions without: the outputs
+// at one place of every s read the input by the same taps, those whose distance is
+// right, and no other's. Each such phase is a direct convolution that writes every
+// s'th pixel of every s'th row.
+
+// phase is one of them along one axis.
+type phase struct {
+	first, size int // outputs first, first+stride, …: so many
+	taps        []int
+	dilation    int // of the taps' places in the input
+	from        int // place of the first output's first tap in the input; may be negative
+}
+
+// phases is what an axis divides into; nil when an output reads nothing at all.
+func (w *window) phases(axis int) []phase {
+	s, d, k := w.stride[axis], w.dilation[axis], w.kernel[axis]
+	var list []phase
+	for first := range min(s, w.out[axis]) {
+		at := first + w.begin[axis] // = s·input + d·tap for every tap that is read
+		p := phase{first: first, size: (w.out[axis]-first-1)/s + 1, dilation: 1}
+		// From the last tap to the first the places in the input rise.
+		places := make([]int, 0, k)
+		for t := k - 1; t >= 0; t-- {
+			if (at-t*d)%s == 0 {
+				p.taps, places = append(p.taps, t), append(places, (at-t*d)/s)
+			}
+		}
+		if len(places) == 0 {
+			return nil
+		}
+		p.from = places[0]
+		if len(places) > 1 {
+			p.dilation = places[1] - places[0]
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// margin is how far the phases of an axis read before the input and past it.
+func (w *window) margin(axis int, list []phase) (before, after int) {
+	for _, p := range list {
+		before = max(before, -p.from)
+		after = max(after, p.from+(len(p.taps)-1)*p.dilation+p.size-w.in[axis])
+	}
+	return before, after
+}
+
+// phased is a transposed convolution by phases.
+type phased struct {
+	conv       // its window has what the phases read beside the input as padding
+	rows, cols []phase
+}
+
+// newPhased is v by phases; nil where that does not do.
+func newPhased(v *conv) *phased {
+	const mostPhases = 256
+	axes := len(v.w.in)
+	if axes > 2 || v.groups != 1 || !v.constant || v.ic < fewChannels || v.oc < fewChannels || !IsFloat32(v.x.DType) || elems(v.w.out) == 0 || elems(v.w.in) == 0 {
+		return nil
+	}
+	p := &phased{conv: *v, rows: []phase{{size: 1, taps: []int{0}, dilation: 1}}}
+	w := &window{in: v.w.in, kernel: v.w.kernel, stride: v.w.stride, dilation: v.w.dilation, out: v.w.out, begin: make([]int, axes), end: make([]int, axes)}
+	for i := range axes {
+		list := v.w.phases(i)
+		if list == nil {
+			return nil
+		}
+		w.begin[i], w.end[i] = v.w.margin(i, list)
+		if i == axes-1 {
+			p.cols = list
+		} else {
+			p.rows = list
+		}
+	}
+	p.w = w
+	// Far-spread taps make a frame that is mostly padding.
+	if h, wide := p.frame(); len(p.rows)*len(p.cols) > mostPhases || h*wide > 1<<12+4*(elems(w.in)+elems(w.out)) {
+		return nil
+	}
+	return p
+}
+
+// taken is the weights of a phase, [oc][ic] and its taps, of [ic][oc] and all.
+func (v *phased) taken(weights []float32, row, col phase) []float32 {
+	kh, kw := plane(v.w.kernel, 1)
+	dst := make([]float32, 0, v.oc*v.ic*len(row.taps)*len(col.taps))
+	for o := range v.oc {
+		for i := range v.ic {
+			w := weights[(i*v.oc+o)*kh*kw:]
+			for _, y := range row.taps {
+				for _, x := range col.taps {
+					dst = append(dst, w[y*kw+x])
+				}
+			}
+		}
+	}
+	return dst
+}
+
+// convTransposeLayouts asks for a blocked input where phases read one, unless it is
+// plain and has to be copied into a padded frame anyway.
+func convTransposeLayouts(c *Call) []Layout {
+	l := make([]Layout, len(c.In))
+	v, err := newConvTranspose(c)
+	if err != nil {
+		return l
+	}
+	if p := newPhased(v); p != nil && (v.x.Layout == Blocked || !p.padded()) {
+		l[0] = Blocked
+	}
+	return l
+}
+
+// bind: every part is one group of output channels of some rows of a phase of an
+// image.
+func (v *phased) bind(k *Kernel, c *Call) {
+	s := v.source(k)
+	type job struct {
+		g        kernel.Conv
+		from, to int // offset in the padded input, and in the output
+		row, col phase
+	}
+	var jobs []job
+	slack := 0
+	top, left := plane(v.w.begin, 0)
+	oh, ow := plane(v.w.out, 1)
+	strideH, strideW := plane(v.w.stride, 1)
+	for _, row := range v.rows {
+		for _, col := range v.cols {
+			from := ((row.from+top)*s.pw + col.from + left) * s.lanes
+			slack = max(slack, from)
+			jobs = append(jobs, job{from: from, to: (row.first*ow + col.first) * Block, row: row, col: col,
+				g: kernel.Conv{IC: v.ic, OC: v.oc, PH: s.ph, PW: s.pw, KH: len(row.taps), KW: len(col.taps), DilH: row.dilation, DilW: col.dilation,
+					OH: row.size, OW: col.size, DstCol: strideW, DstRow: strideH * ow, DstPlane: oh * ow}})
+		}
+	}
+	// A phase that starts inside the frame looks past its end, without reading there.
+	s.copied = s.copied || slack > 0
+	if s.copied {
+		k.Scratch = 4 * (v.n*s.imageLen + slack)
+	}
+	k.Algo = "direct, phases"
+	weights, packs := c.In[1].Const, c.Packs
+	outLen := k.Out[0].Len() / max(1, v.n)
+	k.Bind = func(m Memory) []Task {
+		dst := Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		src, tasks := s.bind(m)
+		if s.copied {
+			src = Floats(m.Shared(), v.n*s.imageLen+slack)
+		}
+		bias := v.biasOf(m)
+		runs := make([]*kernel.Conv, len(jobs))
+		packed := make([][]float32, len(jobs))
+		most := 0
+		for i, j := range jobs {
+			g := j.g
+			g.Init()
+			runs[i], most = &g, max(most, g.OH)
+			packed[i] = packs.Get(weights, fmt.Sprint("phase ", j.row.taps, j.col.taps), g.PackedLen(), func(dst []float32) {
+				g.Pack(dst, v.taken(Data[float32](weights), j.row, j.col))
+			})
+		}
+		groups := runs[0].Groups()
+		rowNanos := 2 * float64(v.ic*runs[0].KH*runs[0].KW*kernel.PanelCols*runs[0].OW) / 80
+		_, rows := divide(most, rowNanos/4)
+		pieces := ceilDiv(most, rows)
+		items := len(jobs) * groups * v.n * pieces
+		parts, step := divide(items, float64(rows)*rowNanos)
+		return append(tasks, Task{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, items)
+			for i := lo; i < hi; i++ {
+				at, group, n, y := i/(groups*v.n*pieces), i/(v.n*pieces)%groups, i/pieces%v.n, i%pieces*rows
+				g, j := runs[at], jobs[at]
+				if y >= g.OH {
+					continue
+				}
+				g.Run(dst[n*outLen+j.to:(n+1)*outLen], src[n*s.imageLen+j.from:], packed[at], bias, nil, group, group+1, y, min(g.OH, y+rows), kernel.ActNone)
+			}
+		}})
+	}
+}
