@@ -174,7 +174,7 @@ func TestConditionalPullback(t *testing.T) {
 	all := [3]float64{1, 1, 1}
 	for _, c := range []struct {
 		name    string
-		conds   [][]float64  // sample i is told conds[i mod 4] …
+		conds   [][]float64  // sample i is told conds[i mod 5 mod 4] …
 		weights [][3]float64 // … which are the normals of these weights
 	}{
 		{"classes3.onnx", [][]float64{{3}, {0}, {1}, {2}}, [][3]float64{all, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
@@ -198,7 +198,7 @@ func TestConditionalPullback(t *testing.T) {
 		var cond []float64
 		for i := range n {
 			times[i] = 0.6 + 0.2*float64(i%5)
-			cond = append(cond, c.conds[i%4]...)
+			cond = append(cond, c.conds[i%5%4]...)
 		}
 		out, dst, want := make([]float32, 2*n), make([]float32, 2*n), make([]float32, 2*n)
 		if err := pullback(out, dst, v, x, cond, times); err != nil {
@@ -217,10 +217,10 @@ func TestConditionalPullback(t *testing.T) {
 			}
 		}
 		for i := range n {
-			exact := curvature([2]float64{float64(v[2*i]), float64(v[2*i+1])}, [2]float64{float64(x[2*i]), float64(x[2*i+1])}, times[i], c.weights[i%4])
+			exact := curvature([2]float64{float64(v[2*i]), float64(v[2*i+1])}, [2]float64{float64(x[2*i]), float64(x[2*i+1])}, times[i], c.weights[i%5%4])
 			for j := range 2 {
 				if got := float64(dst[2*i+j]); !(math.Abs(got-exact[j]) <= 2e-5*(1+math.Abs(exact[j]))) {
-					t.Errorf("%s: condition %v, value %d of sample %d: gradient %v, want %v", c.name, c.conds[i%4], j, i, got, exact[j])
+					t.Errorf("%s: condition %v, value %d of sample %d: gradient %v, want %v", c.name, c.conds[i%5%4], j, i, got, exact[j])
 				}
 				if d := math.Abs(float64(out[2*i+j] - want[2*i+j])); !(d <= 1e-5) {
 					t.Errorf("%s: value %d of sample %d: the output differs from the field's by %.2g", c.name, j, i, d)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -247,7 +248,7 @@ func interpolate(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	shape := p.card.Shape
-	if most := maxSamples / 4 / elements(shape); *n > most / *rows {
+	if most := min(math.MaxInt, maxSamples) / 4 / elements(shape); *n > most / *rows {
 		return &limitError{fmt.Sprintf("%d rows of %d samples of %d values are more than %d GiB", *rows, *n, elements(shape), maxSamples>>30)}
 	}
 	if p.output == "" {
