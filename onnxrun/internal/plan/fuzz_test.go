@@ -65,12 +65,12 @@ func FuzzCompiled(f *testing.F) {
 			return
 		}
 		defer p.Close()
-		types, values := inputs(p, 2)
-		for _, in := range types {
+		for _, in := range p.Inputs {
 			if !ops.IsFloat32(in.DType) {
 				return
 			}
 		}
+		types, values := inputs(p, 2)
 		pl, err := p.Compile(ctx, types, nil)
 		if err != nil {
 			return
