@@ -28,21 +28,13 @@ func PullFlow(net Pullback) Pullback {
 
 // PullVE is the derivative of [InVE] of a score with derivative pull.
 func PullVE(pull Pullback, path schedules.Timed) Pullback {
-	return pullInOut(pull, func(rho float64) (skip, out, in, label float64) {
-		t := path.Time(rho)
-		alpha, _ := path.Marginal(t)
-		return 0, alpha, alpha, t
-	})
+	return pullInOut(pull, inVE(path))
 }
 
 // PullPrecond is the derivative of [FromPrecond] of a network with derivative
 // net.
 func PullPrecond(net Pullback, p schedules.Precond) Pullback {
-	return pullInOut(net, func(sigma float64) (skip, out, in, label float64) {
-		skip, out, in, label = p(sigma)
-		v := sigma * sigma
-		return (skip - 1) / v, out / v, in, label
-	})
+	return pullInOut(net, fromPrecond(p))
 }
 
 // pullInOut is vᵀ∂(skip·x + out·net(in·x, label))/∂x = skip·v + out·in·vᵀ∂net.

@@ -117,22 +117,30 @@ func Denoiser(score Field, path schedules.Path) Field {
 //
 //	score := InVE(FromNoise(net, vp), vp)
 func InVE(score Field, path schedules.Timed) Field {
-	return inOut(score, func(rho float64) (skip, out, in, label float64) {
+	return inOut(score, inVE(path))
+}
+
+func inVE(path schedules.Timed) func(rho float64) (skip, out, in, label float64) {
+	return func(rho float64) (skip, out, in, label float64) {
 		t := path.Time(rho)
 		alpha, _ := path.Marginal(t)
 		return 0, alpha, alpha, t
-	})
+	}
 }
 
 // FromPrecond returns the score in VE coordinates of a raw network F with its
 // preconditioning (Karras et al. 2022, equation 7): with
 // D = c_skip x + c_out F(c_in x, c_noise), the score is (D−x)/σ².
 func FromPrecond(net Field, p schedules.Precond) Field {
-	return inOut(net, func(sigma float64) (skip, out, in, label float64) {
+	return inOut(net, fromPrecond(p))
+}
+
+func fromPrecond(p schedules.Precond) func(sigma float64) (skip, out, in, label float64) {
+	return func(sigma float64) (skip, out, in, label float64) {
 		skip, out, in, label = p(sigma)
 		v := sigma * sigma
 		return (skip - 1) / v, out / v, in, label
-	})
+	}
 }
 
 // inOut is skip·x + out·net(in·x, label).

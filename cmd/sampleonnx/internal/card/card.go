@@ -170,22 +170,28 @@ func File(model string) string { return strings.TrimSuffix(model, ".onnx") + ".s
 
 // ReadSidecar sets the fields that a sidecar gives; there need not be one.
 func (c *Card) ReadSidecar(name string) error {
-	f, err := os.Open(name)
+	text, err := read(Source{Sidecar, name})
+	if text == nil || err != nil {
+		return err
+	}
+	return c.SetJSON(text, Source{Sidecar, name})
+}
+
+// read is what a source's file holds, nil where there is none.
+func read(from Source) ([]byte, error) {
+	f, err := os.Open(from.Name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return err
+	if err == nil && len(text) > maxFile {
+		err = &Error{from, "larger than 1 MiB"}
 	}
-	if len(text) > maxFile {
-		return &Error{Source{Sidecar, name}, "larger than 1 MiB"}
-	}
-	return c.SetJSON(text, Source{Sidecar, name})
+	return text, err
 }
 
 // SetJSON sets the fields of a card in JSON.

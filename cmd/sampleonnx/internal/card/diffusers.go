@@ -2,11 +2,8 @@ package card
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -60,20 +57,9 @@ type Ignored struct {
 
 // ReadScheduler sets the fields that diffusers' configuration gives; there need not be one.
 func (c *Card) ReadScheduler(name string) error {
-	f, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	text, err := read(Source{Scheduler, name})
+	if text == nil || err != nil {
 		return err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return err
-	}
-	if len(text) > maxFile {
-		return &Error{Source{Scheduler, name}, "larger than 1 MiB"}
 	}
 	return c.SetScheduler(text, name)
 }
