@@ -234,9 +234,13 @@ func mutantsJob(t *testing.T, job string) {
 		mu.Lock()
 		started = time.Now()
 		mu.Unlock()
-		before := allocated()
-		end, trouble := runMutant(r, s, data)
-		took, most := time.Since(started), allocated()-before
+		var end, trouble string
+		var most uint64
+		took := shortest(mutantDeadline+mutantGrace, func() {
+			before := allocated()
+			end, trouble = runMutant(r, s, data)
+			most = allocated() - before
+		})
 		mu.Lock()
 		started = time.Time{}
 		mu.Unlock()
@@ -268,6 +272,19 @@ func mutantsJob(t *testing.T, job string) {
 		}
 		mu.Unlock()
 	}
+}
+
+// shortest is the time that run takes; when that is over the limit, the shortest
+// of three: what a hostile file costs is there each time, what a busy machine
+// costs is not.
+func shortest(limit time.Duration, run func()) time.Duration {
+	took := time.Duration(math.MaxInt64)
+	for try := 0; try < 3 && took > limit; try++ {
+		start := time.Now()
+		run()
+		took = min(took, time.Since(start))
+	}
+	return took
 }
 
 func allocated() uint64 {

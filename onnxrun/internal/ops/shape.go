@@ -134,11 +134,11 @@ func floatRange[T float](c *Call) (*Kernel, error) {
 	case n > maxRange:
 		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
 	}
-	list := make([]T, max(int(max(n, 0)), 0))
-	for i := range list {
-		list[i] = T(float64(start) + float64(float64(i)*float64(delta)))
+	list := New(Type{DType: dtypeOf[T](), Shape: []int{int(max(n, 0))}})
+	for i, at := 0, Data[T](list); i < len(at); i++ {
+		at[i] = T(float64(start) + float64(float64(i)*float64(delta)))
 	}
-	return known(Of([]int{len(list)}, list)), nil
+	return known(list), nil
 }
 
 func integerRange[T integer](c *Call) (*Kernel, error) {
@@ -155,9 +155,9 @@ func integerRange[T integer](c *Call) (*Kernel, error) {
 	if n > maxRange {
 		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, math.MaxInt64)), Max: maxRange}
 	}
-	list := make([]T, n)
-	for i := range list {
-		list[i] = start + T(i)*delta
+	list := New(Type{DType: dtypeOf[T](), Shape: []int{int(n)}})
+	for i, at := 0, Data[T](list); i < len(at); i++ {
+		at[i] = start + T(i)*delta
 	}
-	return known(Of([]int{len(list)}, list)), nil
+	return known(list), nil
 }
