@@ -268,6 +268,10 @@ func (f *field) call(out, grad, v, x []float32, cond, t []float64) error {
 	if err != nil {
 		return err
 	}
+	if err := f.m.enter(); err != nil {
+		return err
+	}
+	defer f.m.leave()
 	mc, err := pl.Acquire(f.ctx)
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func TestInputsOfHugeShapes(t *testing.T) {
 	defer any.Close()
 	const half = bits.UintSize / 2
 	for _, m := range []*onnxrun.Model{m, any} {
-		for _, shape := range [][]int{{1 << half, 1 << half}, {1 << (2*half - 2), 4}, {1 << (half - 1), 1 << (half - 1), 4}, {0, 1 << (half + 8)}, {-1, -4}, {1 << (2*half - 3), 8, 1}} {
+		for _, shape := range [][]int{{1 << half, 1 << half}, {1 << (2*half - 2), 4}, {1 << (half - 1), 1 << (half - 1), 4}, {0, 1 << (2*half - 2)}, {-1, -4}, {1 << (2*half - 3), 8, 1}} {
 			_, err := m.Run(t.Context(), onnxrun.Tensor{Shape: shape, Data: []float32{}})
 			if _, trouble := failure("run", err); err == nil || trouble != "" {
 				t.Errorf("shape %v: %v", shape, err)

@@ -146,6 +146,10 @@ func (m *Model) Shapes(ctx context.Context, inputs ...Tensor) (map[string][]int,
 		known[i] = ops.New(types[i])
 		fill(known[i], bound[i].Data)
 	}
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	defer m.leave()
 	found, err := m.program.Shapes(ctx, types, known)
 	if err != nil {
 		return nil, err

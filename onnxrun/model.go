@@ -34,6 +34,9 @@ type Model struct {
 	file    *onnx.Model
 	program *plan.Program
 
+	life   sync.RWMutex // held for reading by whoever uses the file or the threads
+	closed bool
+
 	mu    sync.Mutex
 	plans map[string]*entry
 }
@@ -148,11 +151,33 @@ func inFile(err error, name string) error {
 	return err
 }
 
-// Close releases the file and the threads. No run may be under way or follow.
+// Close releases the file and the threads. It waits for what is under way, which
+// their contexts can cut short. Runs that follow, of fields too, fail with an error
+// that wraps [fs.ErrClosed]; another Close does nothing. What the model is described
+// by, its Inputs, Outputs and Metadata, stays.
 func (m *Model) Close() error {
+	m.life.Lock()
+	defer m.life.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
 	m.program.Close()
 	return m.file.Close()
 }
+
+// enter keeps the model open until leave. Whoever has entered does not enter again:
+// between the two there may be a Close, which waits for the first.
+func (m *Model) enter() error {
+	m.life.RLock()
+	if m.closed {
+		m.life.RUnlock()
+		return fmt.Errorf("onnxrun: the model: %w", fs.ErrClosed)
+	}
+	return nil
+}
+
+func (m *Model) leave() { m.life.RUnlock() }
 
 // Inputs describes the inputs that a run needs, in the model's order.
 func (m *Model) Inputs() []Info { return infos(m.program.Inputs) }
@@ -176,7 +201,15 @@ func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl, mc, err := m.machine(ctx, types, bound)
+	pl, err := m.planFor(ctx, types, bound)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	defer m.leave()
+	mc, err := machine(ctx, pl, bound)
 	if err != nil {
 		return nil, err
 	}
@@ -191,20 +224,16 @@ func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
 	return out, nil
 }
 
-// machine is a plan for inputs and a machine of it with the inputs filled in.
-func (m *Model) machine(ctx context.Context, types []ops.Type, bound []Tensor) (*plan.Plan, *plan.Machine, error) {
-	pl, err := m.planFor(ctx, types, bound)
-	if err != nil {
-		return nil, nil, err
-	}
+// machine is a machine of a plan with the inputs filled in.
+func machine(ctx context.Context, pl *plan.Plan, bound []Tensor) (*plan.Machine, error) {
 	mc, err := pl.Acquire(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, t := range bound {
 		fill(mc.In[i], t.Data)
 	}
-	return pl, mc, nil
+	return mc, nil
 }
 
 // bind puts inputs in the model's order and checks them.
@@ -330,7 +359,10 @@ func (m *Model) cached(ctx context.Context, key string, compile func() (*plan.Pl
 			}
 			return e.plan, e.err
 		}
-		e.plan, e.err = compile()
+		if e.err = m.enter(); e.err == nil {
+			e.plan, e.err = compile()
+			m.leave()
+		}
 		if e.err != nil {
 			m.mu.Lock()
 			if m.plans[key] == e {

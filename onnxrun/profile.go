@@ -65,7 +65,15 @@ func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl, mc, err := m.machine(ctx, types, bound)
+	pl, err := m.planFor(ctx, types, bound)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	defer m.leave()
+	mc, err := machine(ctx, pl, bound)
 	if err != nil {
 		return nil, err
 	}

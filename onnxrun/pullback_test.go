@@ -138,34 +138,42 @@ func TestPullbackErrors(t *testing.T) {
 	}
 }
 
-// corners are the means of the three normals of classes3, whose variances are 0.04.
-var corners = [3][2]float64{{0, 2}, {-1.75, -1}, {1.75, -1}}
+// corners are the means of the three normals of classes3, round their variances, and
+// oval those of classes3_widths along each axis.
+var (
+	corners = [3][2]float64{{0, 2}, {-1.75, -1}, {1.75, -1}}
+	round   = [3][2]float64{{0.04, 0.04}, {0.04, 0.04}, {0.04, 0.04}}
+	oval    = [3][2]float64{{0.04, 0.09}, {0.25, 0.04}, {0.01, 0.36}}
+)
 
-// curvature is vᵀ ∂s/∂x of the score s of the normals of these weights, noised by
-// sigma: with p_k their probabilities at x and C the covariance of their means under
-// these, it is v (C/w − 1)/w, w = 0.04 + sigma².
-func curvature(v, x [2]float64, sigma float64, weights [3]float64) [2]float64 {
-	w := 0.04 + sigma*sigma
-	var p [3]float64
-	var sum, vm float64
-	var mean [2]float64
+// curvature is vᵀ ∂s/∂x of the score s of the normals of these variances and weights,
+// noised by sigma: with p_k their probabilities at x, w_k = variance + sigma² along each
+// axis and a_k = (mean_k − x)/w_k, s = Σ p_k a_k and it is
+// Σ p_k ⟨v,a_k⟩ a_k − ⟨v,s⟩ s − v Σ p_k/w_k.
+func curvature(v, x [2]float64, sigma float64, variances [3][2]float64, weights [3]float64) [2]float64 {
+	var p, va [3]float64
+	var a, w [3][2]float64
+	var sum, vs float64
+	var s, out [2]float64
 	for k, m := range corners {
-		p[k] = weights[k] * math.Exp(-(math.Pow(x[0]-m[0], 2)+math.Pow(x[1]-m[1], 2))/(2*w))
+		p[k] = weights[k]
+		for j := range 2 {
+			w[k][j] = variances[k][j] + sigma*sigma
+			a[k][j] = (m[j] - x[j]) / w[k][j]
+			va[k] += v[j] * a[k][j]
+			p[k] *= math.Exp(-a[k][j]*a[k][j]*w[k][j]/2) / math.Sqrt(w[k][j])
+		}
 		sum += p[k]
 	}
-	for k, m := range corners {
+	for k := range corners {
 		p[k] /= sum
-		vm += p[k] * (v[0]*m[0] + v[1]*m[1])
-		mean[0] += p[k] * m[0]
-		mean[1] += p[k] * m[1]
-	}
-	out := [2]float64{-v[0] / w, -v[1] / w}
-	for k, m := range corners {
-		for j := range out {
-			out[j] += p[k] * (v[0]*m[0] + v[1]*m[1] - vm) * (m[j] - mean[j]) / (w * w)
+		vs += p[k] * va[k]
+		for j := range 2 {
+			s[j] += p[k] * a[k][j]
+			out[j] += p[k] * (va[k]*a[k][j] - v[j]/w[k][j])
 		}
 	}
-	return out
+	return [2]float64{out[0] - vs*s[0], out[1] - vs*s[1]}
 }
 
 // The derivative of a score that is told the class is that of the class's score,
@@ -173,13 +181,15 @@ func curvature(v, x [2]float64, sigma float64, weights [3]float64) [2]float64 {
 func TestConditionalPullback(t *testing.T) {
 	all := [3]float64{1, 1, 1}
 	for _, c := range []struct {
-		name    string
-		conds   [][]float64  // sample i is told conds[i mod 5 mod 4] …
-		weights [][3]float64 // … which are the normals of these weights
+		name      string
+		variances [3][2]float64
+		conds     [][]float64  // sample i is told conds[i mod 5 mod 4] …
+		weights   [][3]float64 // … which are the normals of these weights
 	}{
-		{"classes3.onnx", [][]float64{{3}, {0}, {1}, {2}}, [][3]float64{all, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
+		{"classes3_widths.onnx", oval, [][]float64{{3}, {0}, {1}, {2}}, [][3]float64{all, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
+		{"classes3.onnx", round, [][]float64{{3}, {0}, {1}, {2}}, [][3]float64{all, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
 		// A vector c weighs class k by exp(10⁹ c_k).
-		{"classes3_onehot.onnx", [][]float64{{0, 0, 0}, {2e-9, 1e-9, 0}, {0, 1, 0}, {0, 0, 3e-9}}, [][3]float64{all, {math.E * math.E, math.E, 1}, {0, 1, 0}, {1, 1, math.Exp(3)}}},
+		{"classes3_onehot.onnx", round, [][]float64{{0, 0, 0}, {2e-9, 1e-9, 0}, {0, 1, 0}, {0, 0, 3e-9}}, [][3]float64{all, {math.E * math.E, math.E, 1}, {0, 1, 0}, {1, 1, math.Exp(3)}}},
 	} {
 		m := open(t, c.name, 1)
 		spec := onnxrun.FieldSpec{X: "x", Time: "sigma", Cond: "class", Out: "score", Shape: []int{2}}
@@ -217,7 +227,7 @@ func TestConditionalPullback(t *testing.T) {
 			}
 		}
 		for i := range n {
-			exact := curvature([2]float64{float64(v[2*i]), float64(v[2*i+1])}, [2]float64{float64(x[2*i]), float64(x[2*i+1])}, times[i], c.weights[i%5%4])
+			exact := curvature([2]float64{float64(v[2*i]), float64(v[2*i+1])}, [2]float64{float64(x[2*i]), float64(x[2*i+1])}, times[i], c.variances, c.weights[i%5%4])
 			for j := range 2 {
 				if got := float64(dst[2*i+j]); !(math.Abs(got-exact[j]) <= 2e-5*(1+math.Abs(exact[j]))) {
 					t.Errorf("%s: condition %v, value %d of sample %d: gradient %v, want %v", c.name, c.conds[i%5%4], j, i, got, exact[j])

@@ -11,11 +11,8 @@ package kernel
 // a matrix product with full vectors, and then adds the taps up along the rows.
 // So s is bias, plus tap by tap a sum over the input channels.
 type ConvOut struct {
-	IC, OC, KH, KW   int
-	StrideH, StrideW int // 0 means 1
-	DilH, DilW       int // 0 means 1
-	OH, OW           int // output
-	PH, PW           int // padded source, [Blocks(IC)][PH][PW][Block]
+	IC, OC int
+	Window // of two axes; the source is [Blocks(IC)][PH][PW][Block]
 
 	off  []int32
 	cols int // OC·KH·KW, the width of the product
@@ -26,10 +23,13 @@ type ConvOut struct {
 // Init checks the sizes and prepares the table of offsets; it panics as that of
 // Conv does.
 func (c *ConvOut) Init() {
-	v := Conv{IC: c.IC, OC: c.OC, KH: c.KH, KW: c.KW, StrideH: c.StrideH, StrideW: c.StrideW, DilH: c.DilH, DilW: c.DilW,
-		OH: c.OH, OW: c.OW, PH: c.PH, PW: c.PW}
-	v.Init()
-	c.StrideH, c.StrideW, c.DilH, c.DilW = v.StrideH, v.StrideW, v.DilH, v.DilW
+	c.Window.init()
+	if c.IC < 1 || c.OC < 1 || c.PD != 1 || c.OD != 1 {
+		panic("kernel: ConvOut: sizes out of range")
+	}
+	if n := Blocks(c.IC) * c.PH * c.PW * Block; int(int32(n)) != n {
+		panic("kernel: ConvOut: image too large")
+	}
 	c.off = make([]int32, Blocks(c.IC))
 	for i := range c.off {
 		c.off[i] = int32(i * c.PH * c.PW * Block)

@@ -1,32 +1,29 @@
 package kernel
 
-// Depthwise is a convolution of each channel by itself, blocked layout to
-// blocked layout, the source padded already:
+// Depthwise is a convolution of each channel by itself, or of groups of 2 or 4
+// channels into as many, blocked layout to blocked layout, the source padded
+// already:
 //
 //	for c := 0; c < C; c++ {
-//		for y := 0; y < OH; y++ {
-//			for x := 0; x < OW; x++ {
-//				s := bias[c]
-//				for h := 0; h < KH; h++ {
-//					for w := 0; w < KW; w++ {
-//						s = fma(S[c][y*StrideH+h*DilH][x*StrideW+w*DilW], W[c][h][w], s)
-//					}
+//		for z, y, x := range OD, OH, OW {
+//			s := bias[c]
+//			for d, h, w := range KD, KH, KW {
+//				for j := 0; j < Width; j++ {
+//					i := c/Width*Width + j
+//					s = fma(S[i][z*StrideD+d*DilD][y*StrideH+h*DilH][x*StrideW+w*DilW], W[c][j][d][h][w], s)
 //				}
-//				D[c][y][x] = act((s + add[c][y][x])·Scale)
 //			}
+//			D[c][z][y][x] = act((s + add[c][z][y][x])·Scale)
 //		}
 //	}
 //
-// S is [Blocks(C)][PH][PW][Block]; D is [Blocks(C)][OH][OW][Block] unless the
-// Dst strides, which are those of add too, say otherwise (see Conv). Fill the
-// exported fields and call Init.
+// S is [Blocks(C)][PD][PH][PW][Block]; D is [Blocks(C)][OD][OH][OW][Block] unless
+// Dst says otherwise. Fill the exported fields and call Init.
 type Depthwise struct {
-	C, KH, KW                int
-	StrideH, StrideW         int // 0 means 1
-	DilH, DilW               int // 0 means 1
-	OH, OW                   int // output
-	PH, PW                   int // padded source
-	DstCol, DstRow, DstPlane int // 0 means 1, OW·DstCol, OH·DstRow
+	C     int
+	Width int // channels of a group: 1 (0 means 1), 2 or 4
+	Window
+	Dst Strides // of add too
 
 	Scale float32 // of the sum before act; 0 means 1
 
@@ -36,41 +33,57 @@ type Depthwise struct {
 // Init checks the sizes and prepares the table of offsets; it panics as that of
 // Conv does.
 func (c *Depthwise) Init() {
-	v := Conv{IC: 1, OC: 1, KH: c.KH, KW: c.KW, StrideH: c.StrideH, StrideW: c.StrideW, DilH: c.DilH, DilW: c.DilW,
-		OH: c.OH, OW: c.OW, PH: c.PH, PW: c.PW, DstCol: c.DstCol, DstRow: c.DstRow, DstPlane: c.DstPlane, Scale: c.Scale}
-	v.Init()
-	if c.C < 1 {
+	if c.Scale == 0 {
+		c.Scale = 1
+	}
+	c.Window.init()
+	c.Dst.init(&c.Window)
+	if c.Width == 0 {
+		c.Width = 1
+	}
+	if c.C < 1 || c.Width != 1 && c.Width != 2 && c.Width != 4 || c.C%c.Width != 0 {
 		panic("kernel: Depthwise: sizes out of range")
 	}
-	c.StrideH, c.StrideW, c.DilH, c.DilW = v.StrideH, v.StrideW, v.DilH, v.DilW
-	c.DstCol, c.DstRow, c.DstPlane = v.DstCol, v.DstRow, v.DstPlane
-	c.off, c.Scale = v.off, v.Scale
+	c.off = c.offsets(nil, 0, Block)
 }
 
 // PackedLen returns the length of the packed weights.
-func (c *Depthwise) PackedLen() int { return Blocks(c.C) * c.KH * c.KW * Block }
+func (c *Depthwise) PackedLen() int { return Blocks(c.C) * c.Taps() * c.Width * Block }
 
-// Pack packs the weights w, [C][KH][KW], as [Blocks(C)][KH][KW][Block].
-func (c *Depthwise) Pack(dst, w []float32) { ToBlocked(dst, w, c.C, c.KH*c.KW, 0, Blocks(c.C)) }
-
-// SrcLen returns the least length of src.
-func (c *Depthwise) SrcLen() int { return Blocks(c.C) * c.PH * c.PW * Block }
-
-// DstLen returns the least length of dst.
-func (c *Depthwise) DstLen() int {
-	if c.OH == 0 || c.OW == 0 {
-		return 0
+// Pack packs the weights w, [C][Width][KD][KH][KW], as
+// [Blocks(C)][KD][KH][KW][Width][Block].
+func (c *Depthwise) Pack(dst, w []float32) {
+	taps := c.Taps()
+	need("Depthwise.Pack dst", len(dst), c.PackedLen())
+	need("Depthwise.Pack w", len(w), c.C*c.Width*taps)
+	clear(dst[:c.PackedLen()])
+	for ch := range c.C {
+		out := dst[ch/Block*taps*c.Width*Block+ch%Block:]
+		for j := range c.Width {
+			for t, v := range w[(ch*c.Width+j)*taps:][:taps] {
+				out[(t*c.Width+j)*Block] = v
+			}
+		}
 	}
-	return ((Blocks(c.C)-1)*c.DstPlane + (c.OH-1)*c.DstRow + (c.OW-1)*c.DstCol + 1) * Block
 }
 
-// Run computes blocks [block0,block1), output rows [y0,y1). bias (length C) and
+// Grouped reports whether Depthwise takes groups of that many channels into as
+// many, at a rate that pays: Conv does it otherwise, with more multiplications.
+func Grouped(width int) bool { return (width == 2 || width == 4) && isa != neon }
+
+// SrcLen returns the least length of src.
+func (c *Depthwise) SrcLen() int { return Blocks(c.C) * c.plane() * Block }
+
+// DstLen returns the least length of dst.
+func (c *Depthwise) DstLen() int { return c.Dst.extent(&c.Window, c.C) }
+
+// Run computes blocks [block0,block1), rows [y0,y1) of the rows of all slices. bias (length C) and
 // add may be nil; add may be dst itself, which must not overlap src.
 func (c *Depthwise) Run(dst, src, packed, bias, add []float32, block0, block1, y0, y1 int, act Act) {
 	if c.off == nil {
 		panic("kernel: Depthwise.Run before Init")
 	}
-	if block0 < 0 || block1 < block0 || block1 > Blocks(c.C) || y0 < 0 || y1 < y0 || y1 > c.OH {
+	if block0 < 0 || block1 < block0 || block1 > Blocks(c.C) || y0 < 0 || y1 < y0 || y1 > c.Rows() {
 		panic("kernel: Depthwise.Run: range out of range")
 	}
 	if block0 == block1 || y0 == y1 || c.OW == 0 {
@@ -85,9 +98,9 @@ func (c *Depthwise) Run(dst, src, packed, bias, add []float32, block0, block1, y
 	if add != nil {
 		need("Depthwise.Run add", len(add), c.DstLen())
 	}
-	taps := len(c.off)
+	taps := len(c.off) * c.Width
 	var lane [Block]float32
-	t := tile{off: c.off, astep: c.StrideW * Block, crow: c.DstCol * Block, addrow: c.DstCol * Block}
+	t := tile{off: c.off, astep: c.StrideW * Block, crow: c.Dst.Col * Block, addrow: c.Dst.Col * Block}
 	if act == ActRelu && c.Scale == 1 {
 		t.relu = 1
 	}
@@ -100,8 +113,8 @@ func (c *Depthwise) Run(dst, src, packed, bias, add []float32, block0, block1, y
 			t.bias = lane[:]
 		}
 		for y := y0; y < y1; y++ {
-			in := src[(b*c.PH+y*c.StrideH)*c.PW*Block:]
-			at := (b*c.DstPlane + y*c.DstRow) * Block
+			in := src[(b*c.plane()+c.row(y))*Block:]
+			at := c.Dst.row(&c.Window, b, y) * Block
 			out := dst[at:]
 			for x := 0; x < c.OW; {
 				rows := evenly(c.OW-x, rmax)
@@ -109,14 +122,14 @@ func (c *Depthwise) Run(dst, src, packed, bias, add []float32, block0, block1, y
 				if add != nil {
 					t.add = add[at+x*t.addrow:]
 				}
-				t.lanes(rows)
+				t.lanes(rows, c.Width)
 				x += rows
 			}
 			if c.Scale != 1 {
-				scalePixels(out, c.OW, c.DstCol, c.Scale)
+				scalePixels(out, c.OW, c.Dst.Col, c.Scale)
 			}
 			if act > ActNone && t.relu == 0 {
-				act.pixels(out, c.OW, c.DstCol)
+				act.pixels(out, c.OW, c.Dst.Col)
 			}
 		}
 	}

@@ -6,9 +6,9 @@
 //
 // What is here? The matrix product on packed panels (Gemm; GemmNarrow for four
 // columns and fewer), convolution in a blocked layout, direct (Conv, ConvOut,
-// Depthwise)
-// and by Winograd's algorithm (Winograd), resampling by a filter (FIR), the changes of layout (ToBlocked,
-// Transpose, GatherPanels …), element-wise functions (Add … Cos), reductions
+// Depthwise) and by Winograd's algorithm (Winograd), resampling by a filter
+// (FIR), the changes of layout (ToBlocked, Transpose, GatherPanels …),
+// element-wise functions (Add … Cos), reductions
 // (Sum … SoftmaxRow), the normalisation of rows (NormRows), the same on the lanes of blocked pixels (SumLanes …), and
 // the workers that share the load (Pool). Each comment gives the Go loop that
 // the kernel equals.
@@ -24,7 +24,8 @@
 // same vector instructions, the last ones of a slice under a mask. Reductions
 // accumulate in float64, in an order that depends on the length alone. So the
 // bytes of a result do not depend on batch, threads or position. They may differ
-// between the assembly and its generic twin; AVX2 and AVX-512 agree to the bit.
+// between the assembly and its generic twin; AVX2, AVX-512 and NEON agree to the
+// bit, zeros' signs and NaNs apart.
 //
 // Why one microkernel? R rows times C vectors of 16 outputs, the left operand
 // broadcast from memory with a stride from row to row, the right one packed and
@@ -44,6 +45,15 @@
 // What of alignment? Nothing requires it, but vectors that start on a 64-byte
 // boundary are read faster: keep offsets in an arena multiples of Block.
 //
+// What of groups of channels that do not fill a block? Groups of 2 and 4 have a
+// form of the depthwise kernel, on amd64: a permutation spreads one channel over
+// the lanes of its group. For all others the microkernel multiplies the channels
+// of every group that a block of outputs touches, by zero where they are
+// another's: what is wasted costs less than products of a few rows.
+//
+// And of three spatial axes? They are two with more taps: a tap is an offset, and
+// the rows of all slices follow each other.
+//
 // Who pads? The caller, once, when it writes an activation: the inner loops know
 // no borders. Conv writes into the frame of a larger image if told its strides.
 // Winograd's transforms copy the source anyway, and pad on the way.
@@ -54,14 +64,14 @@
 // the multiplications: they are products of matrices, for the microkernel.
 //
 // Which instruction set? The best of the machine: AVX-512 (F, DQ, BW, VL), else
-// AVX2 with FMA; on arm64 NEON, for the microkernel alone, behind which are the
-// products and the convolutions; else plain Go: see ISA. The environment variable
+// AVX2 with FMA; on arm64 NEON; else plain Go: see ISA. The environment variable
 // SAMPLEONNX_ISA=avx512|avx2|neon|generic asks for a lower one, the build tag purego
 // leaves the assembly out.
 //
 // Where does the assembly come from? From the Go programs in _asm, a module of
 // its own that users of this one never download. Regenerate with "go generate";
-// it needs Go and nothing else.
+// it needs Go and nothing else. For amd64 they use the library avo, for arm64 the
+// assembler in _asm/neon.
 //
 // Why tables in the functions? A permutation of a register looks up eight numbers
 // in a cycle. exp takes 2^(i/8) from one and needs a quartic instead of a sextic;

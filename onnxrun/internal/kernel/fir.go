@@ -153,7 +153,7 @@ func (c *FIR) Run(dst, src, packed, frame []float32) {
 				rows := evenly(outs-x, rmax)
 				t.a, t.c = in[x*t.astep:], out[x*t.crow:]
 				if n > 0 {
-					t.lanes(rows)
+					t.lanes(rows, 1)
 				} else {
 					for r := range rows {
 						clear(t.c[r*t.crow:][:Block])

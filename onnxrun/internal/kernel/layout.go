@@ -40,14 +40,25 @@ func ToBlockedPadded(dst, src []float32, c, h, w, top, left, ph, pw, block0, blo
 	need("ToBlocked dst", len(dst), block1*ph*pw*Block)
 	need("ToBlocked src", len(src), min(block1*Block, c)*h*w)
 	for b := block0; b < block1; b++ {
-		nc := min(Block, c-b*Block)
-		out := dst[b*ph*pw*Block : (b+1)*ph*pw*Block]
-		in := src[b*Block*h*w : (b*Block+nc)*h*w]
-		frame(out, h, w, top, left, ph, pw, Block)
-		for y := 0; y < h; y++ {
-			o := ((top+y)*pw + left) * Block
-			interleave(out[o:o+w*Block], in[y*w:], w, h*w, nc)
-		}
+		ToBlockedSlice(dst[b*ph*pw*Block:], src[b*Block*h*w:], min(Block, c-b*Block), h*w, h, w, top, left, ph, pw)
+	}
+}
+
+// ToBlockedSlice copies one slice of a block of channels: c ≤ Block planes of h
+// rows of w pixels, stride apart in src, into an image of ph rows of pw pixels of
+// Block channels, from (top, left) on; the rest is set to 0.
+func ToBlockedSlice(dst, src []float32, c, stride, h, w, top, left, ph, pw int) {
+	checkFrame(h, w, top, left, ph, pw)
+	if c < 1 || c > Block || stride < h*w {
+		panic("kernel: ToBlocked: sizes out of range")
+	}
+	need("ToBlocked dst", len(dst), ph*pw*Block)
+	need("ToBlocked src", len(src), (c-1)*stride+h*w)
+	out := dst[:ph*pw*Block]
+	frame(out, h, w, top, left, ph, pw, Block)
+	for y := 0; y < h; y++ {
+		o := ((top+y)*pw + left) * Block
+		interleave(out[o:o+w*Block], src[y*w:], w, stride, c)
 	}
 }
 

@@ -63,14 +63,16 @@ func (t *tile) run(rows, cols int) {
 	}
 }
 
-// lanes computes rows pixels of Block lanes, each lane by itself, with a weight
-// for each segment and lane: tile's loop with
+// lanes computes rows pixels of Block lanes, group lanes by group lanes, with
+// weights for each segment, lane of the group it reads and lane: tile's loop with
 //
-//	s = fma(t.a[o+r*t.astep+l], t.b[i*Block+l], s)
+//	for j := 0; j < group; j++ {
+//		s = fma(t.a[o+r*t.astep+l/group*group+j], t.b[(i*group+j)*Block+l], s)
+//	}
 //
-// for the l'th lane in the i'th segment.
-func (t *tile) lanes(rows int) {
-	if lanesSIMD(t, rows) {
+// for the l'th lane in the i'th segment. group is 1, 2 or 4.
+func (t *tile) lanes(rows, group int) {
+	if group == 1 && lanesSIMD(t, rows) || group > 1 && groupsSIMD(t, rows, group) {
 		return
 	}
 	for r := 0; r < rows; r++ {
@@ -85,9 +87,18 @@ func (t *tile) lanes(rows int) {
 			}
 		}
 		for i, o := range t.off {
-			a, b := (*[Block]float32)(t.a[int(o)+r*t.astep:]), (*[Block]float32)(t.b[i*Block:])
-			for l := range s {
-				s[l] += float32(a[l] * b[l])
+			a := (*[Block]float32)(t.a[int(o)+r*t.astep:])
+			for j := range group {
+				b := (*[Block]float32)(t.b[(i*group+j)*Block:])
+				if group == 1 {
+					for l := range s {
+						s[l] += float32(a[l] * b[l])
+					}
+					continue
+				}
+				for l := range s {
+					s[l] += float32(a[(l&^(group-1)+j)%Block] * b[l])
+				}
 			}
 		}
 		if t.add != nil {

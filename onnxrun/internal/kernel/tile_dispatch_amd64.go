@@ -149,6 +149,115 @@ func lanesSIMD(t *tile, rows int) bool {
 	return false
 }
 
+// groupsSIMD is lanesSIMD for groups of lanes.
+func groupsSIMD(t *tile, rows, group int) bool {
+	switch group {
+	case 2:
+		switch isa {
+		case avx512:
+			switch rows {
+			case 1:
+				lanes1x16by2AVX512(t)
+			case 2:
+				lanes2x16by2AVX512(t)
+			case 3:
+				lanes3x16by2AVX512(t)
+			case 4:
+				lanes4x16by2AVX512(t)
+			case 5:
+				lanes5x16by2AVX512(t)
+			case 6:
+				lanes6x16by2AVX512(t)
+			case 7:
+				lanes7x16by2AVX512(t)
+			case 8:
+				lanes8x16by2AVX512(t)
+			case 9:
+				lanes9x16by2AVX512(t)
+			case 10:
+				lanes10x16by2AVX512(t)
+			case 11:
+				lanes11x16by2AVX512(t)
+			case 12:
+				lanes12x16by2AVX512(t)
+			case 13:
+				lanes13x16by2AVX512(t)
+			case 14:
+				lanes14x16by2AVX512(t)
+			}
+			return true
+		case avx2:
+			switch rows {
+			case 1:
+				lanes1x16by2AVX2(t)
+			case 2:
+				lanes2x16by2AVX2(t)
+			case 3:
+				lanes3x16by2AVX2(t)
+			case 4:
+				lanes4x16by2AVX2(t)
+			case 5:
+				lanes5x16by2AVX2(t)
+			case 6:
+				lanes6x16by2AVX2(t)
+			}
+			return true
+		}
+	case 4:
+		switch isa {
+		case avx512:
+			switch rows {
+			case 1:
+				lanes1x16by4AVX512(t)
+			case 2:
+				lanes2x16by4AVX512(t)
+			case 3:
+				lanes3x16by4AVX512(t)
+			case 4:
+				lanes4x16by4AVX512(t)
+			case 5:
+				lanes5x16by4AVX512(t)
+			case 6:
+				lanes6x16by4AVX512(t)
+			case 7:
+				lanes7x16by4AVX512(t)
+			case 8:
+				lanes8x16by4AVX512(t)
+			case 9:
+				lanes9x16by4AVX512(t)
+			case 10:
+				lanes10x16by4AVX512(t)
+			case 11:
+				lanes11x16by4AVX512(t)
+			case 12:
+				lanes12x16by4AVX512(t)
+			case 13:
+				lanes13x16by4AVX512(t)
+			case 14:
+				lanes14x16by4AVX512(t)
+			}
+			return true
+		case avx2:
+			switch rows {
+			case 1:
+				lanes1x16by4AVX2(t)
+			case 2:
+				lanes2x16by4AVX2(t)
+			case 3:
+				lanes3x16by4AVX2(t)
+			case 4:
+				lanes4x16by4AVX2(t)
+			case 5:
+				lanes5x16by4AVX2(t)
+			case 6:
+				lanes6x16by4AVX2(t)
+			}
+			return true
+		}
+	}
+	return false
+}
+
 // widePanels returns the panels a wide tile of that many rows computes at
 // once, 0 if there is none.
 func widePanels(rows int) int {

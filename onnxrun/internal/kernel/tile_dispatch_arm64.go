@@ -46,36 +46,44 @@ func lanesSIMD(t *tile, rows int) bool {
 	return true
 }
 
+// groupsSIMD is lanesSIMD for groups of lanes.
+func groupsSIMD(t *tile, rows, group int) bool {
+	if isa != neon {
+		return false
+	}
+	switch group {
+	case 2:
+		switch rows {
+		case 1:
+			lanes1x16by2NEON(t)
+		case 2:
+			lanes2x16by2NEON(t)
+		case 3:
+			lanes3x16by2NEON(t)
+		case 4:
+			lanes4x16by2NEON(t)
+		case 5:
+			lanes5x16by2NEON(t)
+		}
+	case 4:
+		switch rows {
+		case 1:
+			lanes1x16by4NEON(t)
+		case 2:
+			lanes2x16by4NEON(t)
+		case 3:
+			lanes3x16by4NEON(t)
+		case 4:
+			lanes4x16by4NEON(t)
+		case 5:
+			lanes5x16by4NEON(t)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
 func widePanels(rows int) int { return 0 }
 
 func (t *tile) wide(rows int) {}
-
-//go:noescape
-func tile1x16NEON(t *tile, half int)
-
-//go:noescape
-func lanes1x16NEON(t *tile)
-
-//go:noescape
-func tile2x16NEON(t *tile, half int)
-
-//go:noescape
-func lanes2x16NEON(t *tile)
-
-//go:noescape
-func tile3x16NEON(t *tile, half int)
-
-//go:noescape
-func lanes3x16NEON(t *tile)
-
-//go:noescape
-func tile4x16NEON(t *tile, half int)
-
-//go:noescape
-func lanes4x16NEON(t *tile)
-
-//go:noescape
-func tile5x16NEON(t *tile, half int)
-
-//go:noescape
-func lanes5x16NEON(t *tile)

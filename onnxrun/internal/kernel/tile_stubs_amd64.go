@@ -274,6 +274,206 @@ func tile6x16AVX2(t *tile, half int)
 //go:noescape
 func lanes6x16AVX2(t *tile)
 
+// lanes1x16by2AVX512 computes 1 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes1x16by2AVX512(t *tile)
+
+// lanes2x16by2AVX512 computes 2 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes2x16by2AVX512(t *tile)
+
+// lanes3x16by2AVX512 computes 3 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes3x16by2AVX512(t *tile)
+
+// lanes4x16by2AVX512 computes 4 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes4x16by2AVX512(t *tile)
+
+// lanes5x16by2AVX512 computes 5 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes5x16by2AVX512(t *tile)
+
+// lanes6x16by2AVX512 computes 6 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes6x16by2AVX512(t *tile)
+
+// lanes7x16by2AVX512 computes 7 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes7x16by2AVX512(t *tile)
+
+// lanes8x16by2AVX512 computes 8 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes8x16by2AVX512(t *tile)
+
+// lanes9x16by2AVX512 computes 9 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes9x16by2AVX512(t *tile)
+
+// lanes10x16by2AVX512 computes 10 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes10x16by2AVX512(t *tile)
+
+// lanes11x16by2AVX512 computes 11 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes11x16by2AVX512(t *tile)
+
+// lanes12x16by2AVX512 computes 12 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes12x16by2AVX512(t *tile)
+
+// lanes13x16by2AVX512 computes 13 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes13x16by2AVX512(t *tile)
+
+// lanes14x16by2AVX512 computes 14 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes14x16by2AVX512(t *tile)
+
+// lanes1x16by2AVX2 computes 1 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes1x16by2AVX2(t *tile)
+
+// lanes2x16by2AVX2 computes 2 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes2x16by2AVX2(t *tile)
+
+// lanes3x16by2AVX2 computes 3 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes3x16by2AVX2(t *tile)
+
+// lanes4x16by2AVX2 computes 4 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes4x16by2AVX2(t *tile)
+
+// lanes5x16by2AVX2 computes 5 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes5x16by2AVX2(t *tile)
+
+// lanes6x16by2AVX2 computes 6 pixels of 16 lanes in groups of 2; see tile.lanes.
+//
+//go:noescape
+func lanes6x16by2AVX2(t *tile)
+
+// lanes1x16by4AVX512 computes 1 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes1x16by4AVX512(t *tile)
+
+// lanes2x16by4AVX512 computes 2 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes2x16by4AVX512(t *tile)
+
+// lanes3x16by4AVX512 computes 3 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes3x16by4AVX512(t *tile)
+
+// lanes4x16by4AVX512 computes 4 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes4x16by4AVX512(t *tile)
+
+// lanes5x16by4AVX512 computes 5 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes5x16by4AVX512(t *tile)
+
+// lanes6x16by4AVX512 computes 6 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes6x16by4AVX512(t *tile)
+
+// lanes7x16by4AVX512 computes 7 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes7x16by4AVX512(t *tile)
+
+// lanes8x16by4AVX512 computes 8 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes8x16by4AVX512(t *tile)
+
+// lanes9x16by4AVX512 computes 9 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes9x16by4AVX512(t *tile)
+
+// lanes10x16by4AVX512 computes 10 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes10x16by4AVX512(t *tile)
+
+// lanes11x16by4AVX512 computes 11 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes11x16by4AVX512(t *tile)
+
+// lanes12x16by4AVX512 computes 12 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes12x16by4AVX512(t *tile)
+
+// lanes13x16by4AVX512 computes 13 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes13x16by4AVX512(t *tile)
+
+// lanes14x16by4AVX512 computes 14 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes14x16by4AVX512(t *tile)
+
+// lanes1x16by4AVX2 computes 1 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes1x16by4AVX2(t *tile)
+
+// lanes2x16by4AVX2 computes 2 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes2x16by4AVX2(t *tile)
+
+// lanes3x16by4AVX2 computes 3 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes3x16by4AVX2(t *tile)
+
+// lanes4x16by4AVX2 computes 4 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes4x16by4AVX2(t *tile)
+
+// lanes5x16by4AVX2 computes 5 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes5x16by4AVX2(t *tile)
+
+// lanes6x16by4AVX2 computes 6 pixels of 16 lanes in groups of 4; see tile.lanes.
+//
+//go:noescape
+func lanes6x16by4AVX2(t *tile)
+
 // wide1x128AVX512 computes 1 rows of 4 panels; see tile.wide.
 //
 //go:noescape

@@ -187,7 +187,7 @@ func TestWinogradError(t *testing.T) {
 		if m > 0 {
 			k.run(dst, nil, nil, 1, ActNone)
 		} else {
-			c := Conv{IC: k.IC, OC: k.OC, KH: 3, KW: 3, OH: 8, OW: 8, PH: 10, PW: 10}
+			c := Conv{IC: k.IC, OC: k.OC, Window: Window{KH: 3, KW: 3, OH: 8, OW: 8, PH: 10, PW: 10}}
 			c.Init()
 			packed, src := make([]float32, c.PackedLen()), make([]float32, c.SrcLen())
 			c.Pack(packed, k.w)
@@ -274,7 +274,7 @@ func BenchmarkWinograd(b *testing.B) {
 					k := newWinoCase(r, Winograd{M: max(m, 2), IC: s.ic, OC: s.oc, H: s.w, W: s.w, OH: s.w, OW: s.w, Top: s.dil, Left: s.dil,
 						DilH: s.dil, DilW: s.dil, Room: min(room, all)})
 					p := s.w + 2*s.dil
-					d := newConvCase(r, Conv{IC: s.ic, OC: s.oc, KH: 3, KW: 3, DilH: s.dil, DilW: s.dil, OH: s.w, OW: s.w, PH: p, PW: p})
+					d := newConvCase(r, Conv{IC: s.ic, OC: s.oc, Window: Window{KH: 3, KW: 3, DilH: s.dil, DilW: s.dil, OH: s.w, OW: s.w, PH: p, PW: p}})
 					layers := make([][]float32, s.layers)
 					for i := range layers {
 						layers[i] = aligned(max(k.PackedLen(), d.PackedLen()))

@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"cmp"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -84,7 +83,11 @@ func argTask[T number](m Memory, shape []int, axis int, least, last bool) []Task
 	return eachRow(outer*inner, n, func(r, _ int) {
 		row := src[r/inner*n*inner+r%inner:]
 		best, at := row[0], 0
+		p := m.pace()
 		for i := 1; i < n; i++ {
+			if i%paceBlock == 0 && p.over(paceBlock) {
+				return
+			}
 			v := row[i*inner]
 			if v == best && last || v > best && !least || v < best && least {
 				best, at = v, i
@@ -129,7 +132,11 @@ func hardmax[T float](m Memory, outer, n, inner int) []Task {
 	return eachRow(outer*inner, n, func(r, _ int) {
 		at := r/inner*n*inner + r%inner
 		best := at
+		p := m.pace()
 		for i := range n {
+			if i%paceBlock == 0 && p.over(paceBlock) {
+				return
+			}
 			if src[at+i*inner] > src[best] {
 				best = at + i*inner
 			}
@@ -216,19 +223,10 @@ func topK[T number](m Memory, shape []int, axis, count int, largest bool) []Task
 	return eachRow(outer*inner, n, func(r, worker int) {
 		row := src[r/inner*n*inner+r%inner:]
 		order := scratchOf[int32](m.Worker(worker), n)
-		for i := range order {
-			order[i] = int32(i)
+		p := m.pace()
+		if sorted := (&ranking[T]{row, inner, largest}).first(order, count, &p); !sorted {
+			return
 		}
-		slices.SortFunc(order, func(a, b int32) int {
-			d := cmp.Compare(row[int(a)*inner], row[int(b)*inner])
-			if largest {
-				d = -d
-			}
-			if d == 0 {
-				d = cmp.Compare(a, b)
-			}
-			return d
-		})
 		at := r/inner*count*inner + r%inner
 		for i, p := range order[:count] {
 			if values != nil {

@@ -125,17 +125,19 @@ func axisTasks[T uint8 | uint16 | uint32 | uint64](a *axisMap, in, out *Tensor, 
 	}}}
 }
 
+// partNanos is the work that is worth handing to another worker, in ns.
+const partNanos = 16e3
+
 // divide splits n items of work, each about nanos long, into parts of step
-// items that are worth handing to another worker. It looks at the work alone,
-// never at the number of workers.
+// items, partNanos or more of work. It looks at the work alone, never at the number
+// of workers.
 func divide(n int, nanos float64) (parts, step int) {
-	const grain = 16e3 // ns
 	if n <= 0 {
 		return 0, 1
 	}
 	step = n
-	if nanos > 0 && float64(n)*nanos > grain {
-		step = max(1, int(grain/nanos))
+	if nanos > 0 && float64(n)*nanos > partNanos {
+		step = max(1, int(partNanos/nanos))
 	}
 	return (n + step - 1) / step, step
 }

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"fmt"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/kernel"
@@ -16,14 +17,14 @@ const fewChannels = 8
 // it, and which is taken depends on the shapes of the weights and of one image
 // and on the input's layout alone, never on the batch:
 //
-//   - direct: one or two spatial axes, constant weights, one group or groups of
-//     whole blocks of channels. It gives a
+//   - direct: up to three spatial axes, constant weights. It gives a
 //     blocked output, from a blocked input or from a plain one; or a plain
 //     output, where that has so few channels that blocks are waste;
-//   - winograd: 3×3, stride 1, otherwise as direct, where it is cheaper;
+//   - winograd: 3×3, stride 1, one group, otherwise as direct, where it is cheaper;
 //   - gemm: gather the windows into a matrix and multiply. Everything in float32;
 //   - pointwise: windows of one element are such a matrix as they lie;
-//   - lanewise: a filter for every channel, on blocks of channels;
+//   - lanewise: a filter for every channel, or groups of two or four, on blocks
+//     of channels;
 //   - depthwise: groups of one input channel otherwise, which a matrix product
 //     would spend on padding;
 //   - loops: float64.
@@ -158,10 +159,11 @@ func newConv(c *Call) (*conv, error) {
 
 // directShape reports whether the direct convolution takes the shapes.
 func (v *conv) directShape() bool {
-	if !v.constant || len(v.w.in) > 2 || v.ic < 1 || v.oc < 1 || v.depthwise() {
+	if !v.constant || len(v.w.in) > 3 || v.ic < 1 || v.oc < 1 || v.depthwise() {
 		return false
 	}
-	return v.groups == 1 || v.ic/v.groups%Block == 0 && v.oc/v.groups%Block == 0
+	// A block of outputs that are a group each would multiply mostly by zeros.
+	return v.groups == 1 || v.oc > v.groups
 }
 
 func (v *conv) direct() bool {
@@ -177,16 +179,17 @@ func (v *conv) direct() bool {
 // each tap's output channels would, padded to a block.
 func (v *conv) fewOutputs() bool {
 	taps := v.w.taps()
-	return v.oc < fewChannels && v.ic >= fewChannels && kernel.Panels(v.oc*taps)*kernel.PanelCols < Block*taps
+	return len(v.w.in) <= 2 && v.groups == 1 && v.oc < fewChannels && v.ic >= fewChannels && kernel.Panels(v.oc*taps)*kernel.PanelCols < Block*taps
 }
 
 // depthwise: one input channel for each group, and few output channels.
 func (v *conv) depthwise() bool { return v.ic == v.groups && v.oc <= 4*v.groups }
 
-// lanewise: every channel has one filter of its own, and there are enough of them
-// to fill the lanes of a block.
+// lanewise: every channel has one filter of its own, or every two or four as many,
+// and there are enough of them to fill the lanes of a block.
 func (v *conv) lanewise() bool {
-	return v.constant && v.groups == v.ic && v.oc == v.ic && v.ic >= fewChannels && len(v.w.in) <= 2 && IsFloat32(v.x.DType)
+	width := v.ic / v.groups
+	return v.constant && (width == 1 || kernel.Grouped(width)) && v.oc == v.ic && v.ic >= fewChannels && len(v.w.in) <= 3 && IsFloat32(v.x.DType)
 }
 
 // pointwise: each output element reads the input element at its place.
@@ -203,20 +206,32 @@ func (v *conv) padded() bool {
 	return false
 }
 
-// plane is the sizes of a convolution over one or two axes, as two.
-func plane(v []int, one int) (h, w int) {
-	if len(v) == 1 {
-		return one, v[0]
-	}
-	return v[0], v[1]
+// volume is the sizes of a convolution over one to three axes, as three: depth,
+// rows, columns.
+func volume(v []int, one int) (d, h, w int) {
+	full := [3]int{one, one, one}
+	copy(full[3-len(v):], v)
+	return full[0], full[1], full[2]
 }
 
-// frame is the size of the padded input of one or two axes.
-func (v *conv) frame() (h, w int) {
-	h, w = plane(v.w.in, 1)
-	bh, bw := plane(v.w.begin, 0)
-	eh, ew := plane(v.w.end, 0)
-	return h + bh + eh, w + bw + ew
+// window is the geometry for the kernels, whose source is padded.
+func (v *conv) window() (g kernel.Window) {
+	w := v.w
+	g.KD, g.KH, g.KW = volume(w.kernel, 1)
+	g.StrideD, g.StrideH, g.StrideW = volume(w.stride, 1)
+	g.DilD, g.DilH, g.DilW = volume(w.dilation, 1)
+	g.OD, g.OH, g.OW = volume(w.out, 1)
+	g.PD, g.PH, g.PW = v.frame()
+	return g
+}
+
+// frame is the size of the padded input.
+func (v *conv) frame() (d, h, w int) {
+	size := make([]int, len(v.w.in))
+	for i := range size {
+		size[i] = v.w.in[i] + v.w.begin[i] + v.w.end[i]
+	}
+	return volume(size, 1)
 }
 
 // source is the input of a direct convolution, images next to each other: where
@@ -227,7 +242,6 @@ type source struct {
 	copied   bool
 	planes   int // planes of an image: channels or blocks
 	lanes    int
-	ph, pw   int
 	imageLen int
 }
 
@@ -238,8 +252,8 @@ func (v *conv) source(k *Kernel) *source {
 	if s.few {
 		s.planes, s.lanes = v.ic, 1
 	}
-	s.ph, s.pw = v.frame()
-	s.imageLen = s.planes * s.lanes * s.ph * s.pw
+	pd, ph, pw := v.frame()
+	s.imageLen = s.planes * s.lanes * pd * ph * pw
 	if s.copied {
 		k.Scratch = 4 * v.n * s.imageLen
 	}
@@ -255,25 +269,26 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 	v := s.v
 	to := Floats(m.Shared(), v.n*s.imageLen)
 	fromLen := v.x.Len() / v.n
-	h, w := plane(v.w.in, 1)
-	top, left := plane(v.w.begin, 0)
-	items := v.n * s.planes
-	parts, step := divide(items, 0.2*float64(s.ph*s.pw*s.lanes))
+	d, h, w := volume(v.w.in, 1)
+	front, top, left := volume(v.w.begin, 0)
+	pd, ph, pw := v.frame()
+	items, slice := v.n*s.planes*pd, ph*pw*s.lanes
+	parts, step := divide(items, 0.2*float64(slice))
 	return to, []Task{{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, items)
-		for lo < hi {
-			n, p0 := lo/s.planes, lo%s.planes
-			p1 := min(s.planes, p0+hi-lo)
-			dst, src := to[n*s.imageLen:][:s.imageLen], from[n*fromLen:][:fromLen]
+		for i := lo; i < hi; i++ {
+			n, p, z := i/(s.planes*pd), i/pd%s.planes, i%pd-front
+			dst, src := to[i*slice:][:slice], from[n*fromLen:][:fromLen]
 			switch {
+			case z < 0 || z >= d:
+				clear(dst)
 			case s.few:
-				kernel.PadPlanes(dst, src, h, w, top, left, s.ph, s.pw, p0, p1)
+				kernel.PadPlanes(dst, src[(p*d+z)*h*w:], h, w, top, left, ph, pw, 0, 1)
 			case v.x.Layout == Plain:
-				kernel.ToBlockedPadded(dst, src, v.ic, h, w, top, left, s.ph, s.pw, p0, p1)
+				kernel.ToBlockedSlice(dst, src[(p*Block*d+z)*h*w:], min(Block, v.ic-p*Block), d*h*w, h, w, top, left, ph, pw)
 			default:
-				kernel.PadBlocked(dst, src, h, w, top, left, s.ph, s.pw, p0, p1)
+				kernel.PadBlocked(dst, src[(p*d+z)*h*w*Block:], h, w, top, left, ph, pw, 0, 1)
 			}
-			lo += p1 - p0
 		}
 	}}}
 }
@@ -281,19 +296,10 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 // bindDirect: every part is one group of output channels of some rows of an image.
 func (v *conv) bindDirect(k *Kernel, c *Call) {
 	s := v.source(k)
-	icg, ocg := v.ic/v.groups, v.oc/v.groups
-	g := &kernel.Conv{IC: icg, OC: ocg, Plain: s.few, PH: s.ph, PW: s.pw}
-	g.KH, g.KW = plane(v.w.kernel, 1)
-	g.StrideH, g.StrideW = plane(v.w.stride, 1)
-	g.DilH, g.DilW = plane(v.w.dilation, 1)
-	g.OH, g.OW = plane(v.w.out, 1)
-	g.Scale = v.post.scale
+	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.window(), Plain: s.few, Scale: v.post.scale}
 	k.Algo = "direct"
 	weights, packs := c.In[1].Const, c.Packs
-	how := "direct"
-	if s.few {
-		how = "direct, plain"
-	}
+	how := fmt.Sprintf("direct, plain %v, groups %d", s.few, v.groups)
 	outLen := 0
 	if v.n > 0 {
 		outLen = k.Out[0].Len() / v.n
@@ -303,20 +309,15 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 		if len(dst) == 0 {
 			return nil
 		}
-		g := *g
+		g := given
 		g.Init()
-		size := g.PackedLen()
-		packed := packs.Get(weights, how, v.groups*size, func(dst []float32) {
-			for q := range v.groups {
-				g.Pack(dst[q*size:], Data[float32](weights)[q*ocg*icg*g.KH*g.KW:])
-			}
-		})
+		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
-		groups := v.groups * g.Groups()
-		rowNanos := 2 * float64(icg*g.KH*g.KW*kernel.PanelCols*g.OW) / 80
-		_, rows := divide(g.OH, rowNanos/4) // parts of about 64 µs: each reads its group's weights anew
-		pieces := ceilDiv(g.OH, rows)
+		groups := g.Groups()
+		rowNanos := 2 * float64(g.PackedLen()/groups*g.OW) / 80
+		_, rows := divide(g.Rows(), rowNanos/4) // parts of about 64 µs: each reads its group's weights anew
+		pieces := ceilDiv(g.Rows(), rows)
 		// One group of output channels after the other, so that a worker meets
 		// the same weights again in the next image.
 		parts, step := divide(groups*v.n*pieces, float64(rows)*rowNanos)
@@ -324,17 +325,12 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 			lo, hi := bounds(part, step, groups*v.n*pieces)
 			for i := lo; i < hi; i++ {
 				group, n, y := i/(v.n*pieces), i/pieces%v.n, i%pieces*rows
-				q, group := group/g.Groups(), group%g.Groups()
-				out, in := q*outLen/v.groups, q*s.imageLen/v.groups
-				var b, plus []float32
-				if bias != nil {
-					b = bias[q*ocg:][:ocg]
-				}
+				var plus []float32
 				if add != nil {
-					plus = add[n*outLen+out:][:outLen/v.groups]
+					plus = add[n*outLen:][:outLen]
 				}
-				g.Run(dst[n*outLen+out:][:outLen/v.groups], src[n*s.imageLen+in:][:s.imageLen/v.groups], packed[q*size:][:size], b, plus,
-					group, group+1, y, min(g.OH, y+rows), v.post.act)
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus,
+					group, group+1, y, min(g.Rows(), y+rows), v.post.act)
 			}
 		}})
 	}
@@ -343,11 +339,7 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 // bindLanewise: every part is some rows of a block of channels.
 func (v *conv) bindLanewise(k *Kernel, c *Call) {
 	s := v.source(k)
-	g := &kernel.Depthwise{C: v.oc, PH: s.ph, PW: s.pw, Scale: v.post.scale}
-	g.KH, g.KW = plane(v.w.kernel, 1)
-	g.StrideH, g.StrideW = plane(v.w.stride, 1)
-	g.DilH, g.DilW = plane(v.w.dilation, 1)
-	g.OH, g.OW = plane(v.w.out, 1)
+	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.window(), Scale: v.post.scale}
 	k.Algo = "lanewise"
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := 0
@@ -359,15 +351,15 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 		if len(dst) == 0 {
 			return nil
 		}
-		g := *g
+		g := given
 		g.Init()
-		packed := packs.Get(weights, "lanewise", g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		packed := packs.Get(weights, fmt.Sprint("lanewise ", g.Width), g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
 		blocks := kernel.Blocks(v.oc)
-		rowNanos := float64(g.KH*g.KW*g.OW) / 2
-		_, rows := divide(g.OH, rowNanos)
-		pieces := ceilDiv(g.OH, rows)
+		rowNanos := float64(g.Taps()*g.Width*g.OW) / 2
+		_, rows := divide(g.Rows(), rowNanos)
+		pieces := ceilDiv(g.Rows(), rows)
 		parts, step := divide(v.n*blocks*pieces, float64(rows)*rowNanos)
 		return append(tasks, Task{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, v.n*blocks*pieces)
@@ -377,7 +369,7 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 				if add != nil {
 					plus = add[n*outLen:][:outLen]
 				}
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus, b, b+1, y, min(g.OH, y+rows), v.post.act)
+				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus, b, b+1, y, min(g.Rows(), y+rows), v.post.act)
 			}
 		}})
 	}
@@ -387,11 +379,7 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 // is some rows of an image.
 func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 	s := v.source(k)
-	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, PH: s.ph, PW: s.pw}
-	g.KH, g.KW = plane(v.w.kernel, 1)
-	g.StrideH, g.StrideW = plane(v.w.stride, 1)
-	g.DilH, g.DilW = plane(v.w.dilation, 1)
-	g.OH, g.OW = plane(v.w.out, 1)
+	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.window()}
 	g.Init()
 	k.Algo, k.WorkerScratch = "direct, few outputs", 4*g.WorkLen()
 	weights, packs := c.In[1].Const, c.Packs
@@ -408,7 +396,7 @@ func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 		bias := v.biasOf(m)
 		src, tasks := s.bind(m)
 		// A part starts by multiplying the rows above its first: not too few rows.
-		rowNanos := 2 * float64(v.ic*kernel.Panels(v.oc*g.KH*g.KW)*kernel.PanelCols*s.pw*g.StrideH) / 60
+		rowNanos := 2 * float64(v.ic*kernel.Panels(v.oc*g.KH*g.KW)*kernel.PanelCols*g.PW*g.StrideH) / 60
 		_, rows := divide(g.OH, rowNanos/4)
 		rows = max(rows, min(g.OH, 2*g.KH*g.DilH))
 		pieces := ceilDiv(g.OH, rows)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
 )
 
@@ -109,7 +110,11 @@ func randConv(r *rand.Rand, transposed bool) convCase {
 	case 0:
 		c.group = 1 + r.IntN(4)
 	case 1:
-		c.group, icg, ocg = 1+r.IntN(20), 1, 1+r.IntN(2)
+		c.group, icg, ocg = 1+r.IntN(36), 1, 1+r.IntN(2)
+		if r.IntN(4) == 0 { // groups within a block, as wide as they were
+			icg = 2 << r.IntN(2)
+			ocg = icg
+		}
 	case 2:
 		if r.IntN(2) == 0 { // groups of whole blocks
 			c.group, icg, ocg = 2+r.IntN(2), Block*(1+r.IntN(2)), Block*(1+r.IntN(2))
@@ -287,20 +292,34 @@ func TestConv(t *testing.T) {
 			agree(t, fmt.Sprint("blocked ", bc), bc.mustRun(t)[0], want, 1e-4)
 			k, _ := Lower(bc.call())
 			algos["blocked "+k.Algo]++
-			if c.group > 1 {
+			switch {
+			case k.Algo == "lanewise" && c.group < c.x.Shape[1]:
+				algos["grouped lanewise"]++
+			case c.group > 1 && c.group < c.x.Shape[1] && c.x.Shape[1]/c.group%Block != 0:
+				algos["parts of blocks "+k.Algo]++
+			case c.group > 1:
 				algos["grouped "+k.Algo]++
 			}
+			algos[fmt.Sprint(len(c.x.Shape)-2, "-D ", k.Algo)]++
 		}
 		// With weights known only at run time.
 		tc.allVar = true
 		agree(t, fmt.Sprint("variable ", tc), tc.mustRun(t)[0], want, 1e-4)
+		if k, err := Lower(tc.call()); err == nil {
+			algos[k.Algo]++
+		}
 		// In float64.
 		for i, x := range tc.in {
 			bc.in[i] = double(x)
 		}
 		agree(t, fmt.Sprint("double ", tc), bc.mustRun(t)[0], want, 1e-9)
 	}
-	for _, a := range []string{"direct", "blocked direct", "direct, few outputs", "blocked direct, few outputs", "gemm", "depthwise", "lanewise", "blocked lanewise", "grouped direct"} {
+	wanted := []string{"direct", "blocked direct", "direct, few outputs", "blocked direct, few outputs", "gemm", "depthwise", "lanewise", "blocked lanewise", "grouped direct",
+		"parts of blocks direct", "1-D direct", "3-D direct", "3-D lanewise"}
+	if kernel.Grouped(4) {
+		wanted = append(wanted, "grouped lanewise")
+	}
+	for _, a := range wanted {
 		if algos[a] < 5 {
 			t.Errorf("%s was tried %d times: %v", a, algos[a], algos)
 		}
@@ -344,6 +363,10 @@ func TestConvTranspose(t *testing.T) {
 		agree(t, tc, out, want, 1e-4)
 		if k, err := Lower(tc.call()); err == nil && k.Algo == "direct, phases" {
 			phases["plain"]++
+			if c.group > 1 {
+				phases["grouped"]++
+			}
+			phases[fmt.Sprint(len(c.x.Shape)-2, "-D")]++
 			if b := tc; Layouts(b.call())[0] == Blocked || r.IntN(2) == 0 {
 				b.in = slices.Clone(tc.in)
 				b.in[0] = blocked(tc.in[0])
@@ -358,8 +381,10 @@ func TestConvTranspose(t *testing.T) {
 		}
 		agree(t, tc, tc.mustRun(t)[0], want, 1e-9)
 	}
-	if phases["plain"] < 20 || phases["blocked"] < 10 {
-		t.Errorf("by phases: %v", phases)
+	for _, p := range []string{"plain", "blocked", "grouped", "1-D", "2-D", "3-D"} {
+		if phases[p] < 10 {
+			t.Errorf("by phases: %v", phases)
+		}
 	}
 }
 

@@ -56,49 +56,56 @@ func (w *window) margin(axis int, list []phase) (before, after int) {
 
 // phased is a transposed convolution by phases.
 type phased struct {
-	conv       // its window has what the phases read beside the input as padding
-	rows, cols []phase
+	conv // its window has what the phases read beside the input as padding
+	axes [3][]phase
 }
 
 // newPhased is v by phases; nil where that does not do.
 func newPhased(v *conv) *phased {
 	const mostPhases = 256
 	axes := len(v.w.in)
-	if axes > 2 || v.groups != 1 || !v.constant || v.ic < fewChannels || v.oc < fewChannels || !IsFloat32(v.x.DType) || elems(v.w.out) == 0 || elems(v.w.in) == 0 {
+	if axes > 3 || !v.constant || v.ic < fewChannels || v.oc < fewChannels || !IsFloat32(v.x.DType) || elems(v.w.out) == 0 || elems(v.w.in) == 0 {
 		return nil
 	}
-	p := &phased{conv: *v, rows: []phase{{size: 1, taps: []int{0}, dilation: 1}}}
+	p := &phased{conv: *v}
 	w := &window{in: v.w.in, kernel: v.w.kernel, stride: v.w.stride, dilation: v.w.dilation, out: v.w.out, begin: make([]int, axes), end: make([]int, axes)}
-	for i := range axes {
-		list := v.w.phases(i)
+	count := 1
+	for i := range p.axes {
+		p.axes[i] = []phase{{size: 1, taps: []int{0}, dilation: 1}}
+		if i < 3-axes {
+			continue
+		}
+		axis := i - (3 - axes)
+		list := v.w.phases(axis)
 		if list == nil {
 			return nil
 		}
-		w.begin[i], w.end[i] = v.w.margin(i, list)
-		if i == axes-1 {
-			p.cols = list
-		} else {
-			p.rows = list
-		}
+		w.begin[axis], w.end[axis] = v.w.margin(axis, list)
+		p.axes[i] = list
+		count *= len(list)
 	}
 	p.w = w
 	// Far-spread taps make a frame that is mostly padding.
-	if h, wide := p.frame(); len(p.rows)*len(p.cols) > mostPhases || h*wide > 1<<12+4*(elems(w.in)+elems(w.out)) {
+	if d, h, wide := p.frame(); count > mostPhases || d*h*wide > 1<<12+4*(elems(w.in)+elems(w.out)) {
 		return nil
 	}
 	return p
 }
 
-// taken is the weights of a phase, [oc][ic] and its taps, of [ic][oc] and all.
-func (v *phased) taken(weights []float32, row, col phase) []float32 {
-	kh, kw := plane(v.w.kernel, 1)
-	dst := make([]float32, 0, v.oc*v.ic*len(row.taps)*len(col.taps))
+// taken is the weights of a phase, [oc][ic/groups] and its taps, of
+// [ic][oc/groups] and all.
+func (v *phased) taken(weights []float32, at [3]phase) []float32 {
+	_, kh, kw := volume(v.w.kernel, 1)
+	taps, icg, ocg := v.w.taps(), v.ic/v.groups, v.oc/v.groups
+	dst := make([]float32, 0, v.oc*icg*len(at[0].taps)*len(at[1].taps)*len(at[2].taps))
 	for o := range v.oc {
-		for i := range v.ic {
-			w := weights[(i*v.oc+o)*kh*kw:]
-			for _, y := range row.taps {
-				for _, x := range col.taps {
-					dst = append(dst, w[y*kw+x])
+		for i := range icg {
+			w := weights[((o/ocg*icg+i)*ocg+o%ocg)*taps:]
+			for _, z := range at[0].taps {
+				for _, y := range at[1].taps {
+					for _, x := range at[2].taps {
+						dst = append(dst, w[(z*kh+y)*kw+x])
+					}
 				}
 			}
 		}
@@ -127,20 +134,24 @@ func (v *phased) bind(k *Kernel, c *Call) {
 	type job struct {
 		g        kernel.Conv
 		from, to int // offset in the padded input, and in the output
-		row, col phase
+		at       [3]phase
 	}
 	var jobs []job
 	slack := 0
-	top, left := plane(v.w.begin, 0)
-	oh, ow := plane(v.w.out, 1)
-	strideH, strideW := plane(v.w.stride, 1)
-	for _, row := range v.rows {
-		for _, col := range v.cols {
-			from := ((row.from+top)*s.pw + col.from + left) * s.lanes
-			slack = max(slack, from)
-			jobs = append(jobs, job{from: from, to: (row.first*ow + col.first) * Block, row: row, col: col,
-				g: kernel.Conv{IC: v.ic, OC: v.oc, PH: s.ph, PW: s.pw, KH: len(row.taps), KW: len(col.taps), DilH: row.dilation, DilW: col.dilation,
-					OH: row.size, OW: col.size, DstCol: strideW, DstRow: strideH * ow, DstPlane: oh * ow}})
+	pd, ph, pw := v.frame()
+	front, top, left := volume(v.w.begin, 0)
+	od, oh, ow := volume(v.w.out, 1)
+	strideD, strideH, strideW := volume(v.w.stride, 1)
+	for _, z := range v.axes[0] {
+		for _, y := range v.axes[1] {
+			for _, x := range v.axes[2] {
+				from := (((z.from+front)*ph+y.from+top)*pw + x.from + left) * s.lanes
+				slack = max(slack, from)
+				jobs = append(jobs, job{from: from, to: ((z.first*oh+y.first)*ow + x.first) * Block, at: [3]phase{z, y, x},
+					g: kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: kernel.Window{PD: pd, PH: ph, PW: pw, OD: z.size, OH: y.size, OW: x.size,
+						KD: len(z.taps), KH: len(y.taps), KW: len(x.taps), DilD: z.dilation, DilH: y.dilation, DilW: x.dilation},
+						Dst: kernel.Strides{Col: strideW, Row: strideH * ow, Slice: strideD * oh * ow, Plane: od * oh * ow}}})
+			}
 		}
 	}
 	// A phase that starts inside the frame looks past its end, without reading there.
@@ -163,17 +174,17 @@ func (v *phased) bind(k *Kernel, c *Call) {
 		bias := v.biasOf(m)
 		runs := make([]*kernel.Conv, len(jobs))
 		packed := make([][]float32, len(jobs))
-		most := 0
+		most, deepest := 0, 0
 		for i, j := range jobs {
 			g := j.g
 			g.Init()
-			runs[i], most = &g, max(most, g.OH)
-			packed[i] = packs.Get(weights, fmt.Sprint("phase ", j.row.taps, j.col.taps), g.PackedLen(), func(dst []float32) {
-				g.Pack(dst, v.taken(Data[float32](weights), j.row, j.col))
+			runs[i], most, deepest = &g, max(most, g.Rows()), max(deepest, g.PackedLen()*g.OW)
+			packed[i] = packs.Get(weights, fmt.Sprint("phase ", v.groups, j.at[0].taps, j.at[1].taps, j.at[2].taps), g.PackedLen(), func(dst []float32) {
+				g.Pack(dst, v.taken(Data[float32](weights), j.at))
 			})
 		}
 		groups := runs[0].Groups()
-		rowNanos := 2 * float64(v.ic*runs[0].KH*runs[0].KW*kernel.PanelCols*runs[0].OW) / 80
+		rowNanos := 2 * float64(deepest/groups) / 80
 		_, rows := divide(most, rowNanos/4)
 		pieces := ceilDiv(most, rows)
 		items := len(jobs) * groups * v.n * pieces
@@ -183,10 +194,10 @@ func (v *phased) bind(k *Kernel, c *Call) {
 			for i := lo; i < hi; i++ {
 				at, group, n, y := i/(groups*v.n*pieces), i/(v.n*pieces)%groups, i/pieces%v.n, i%pieces*rows
 				g, j := runs[at], jobs[at]
-				if y >= g.OH {
+				if y >= g.Rows() {
 					continue
 				}
-				g.Run(dst[n*outLen+j.to:(n+1)*outLen], src[n*s.imageLen+j.from:], packed[at], bias, nil, group, group+1, y, min(g.OH, y+rows), kernel.ActNone)
+				g.Run(dst[n*outLen+j.to:(n+1)*outLen], src[n*s.imageLen+j.from:], packed[at], bias, nil, group, group+1, y, min(g.Rows(), y+rows), kernel.ActNone)
 			}
 		}})
 	}

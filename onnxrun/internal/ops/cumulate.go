@@ -66,7 +66,11 @@ func cumulate[T, A number](m Memory, shape []int, axis int, product, exclusive, 
 		if product {
 			acc = 1
 		}
-		for range n {
+		p := m.pace()
+		for i := range n {
+			if i%paceBlock == 0 && p.over(paceBlock) {
+				return
+			}
 			v := A(src[at])
 			if exclusive {
 				dst[at] = T(acc)

@@ -266,18 +266,22 @@ func einsumLoops[T number](e *equation, m Memory) []Task {
 	const few = 8
 	if len(srcs) > few {
 		at := make([]int, len(srcs))
-		return Serial(func() { einsumRange(dst, srcs, sums, outs, dims, terms, 0, len(dst), at) })
+		return Serial(func() { einsumRange(dst, srcs, sums, outs, dims, terms, 0, len(dst), at, m.Stopped) })
 	}
 	parts, step := divide(len(dst), 5*float64(len(srcs)*(terms+len(dims))))
 	return []Task{{parts, func(part, _ int) {
 		var at [few]int
 		lo, hi := bounds(part, step, len(dst))
-		einsumRange(dst, srcs, sums, outs, dims, terms, lo, hi, at[:len(srcs)])
+		einsumRange(dst, srcs, sums, outs, dims, terms, lo, hi, at[:len(srcs)], m.Stopped)
 	}}}
 }
 
-func einsumRange[T number](dst []T, srcs [][]T, sums, outs [][]int, dims []int, terms, lo, hi int, at []int) {
+func einsumRange[T number](dst []T, srcs [][]T, sums, outs [][]int, dims []int, terms, lo, hi int, at []int, stopped func() bool) {
+	pace := pace{stopped, paceWork}
 	for o := lo; o < hi; o++ {
+		if pace.over(len(at) * (len(dims) + min(terms, paceBlock))) {
+			return
+		}
 		clear(at)
 		rest := o
 		for d := len(dims) - 1; d >= 0; d-- {
@@ -289,6 +293,9 @@ func einsumRange[T number](dst []T, srcs [][]T, sums, outs [][]int, dims []int, 
 		}
 		var sum T
 		for t := range terms {
+			if t%paceBlock == paceBlock-1 && pace.over(paceBlock*(2+2*len(at))) {
+				return
+			}
 			p := srcs[0][at[0]+sums[0][t]]
 			for i := 1; i < len(at); i++ {
 				p = T(p * srcs[i][at[i]+sums[i][t]])
@@ -304,6 +311,7 @@ func einsumRange[T number](dst []T, srcs [][]T, sums, outs [][]int, dims []int, 
 func (e *equation) offsets(subs []subscript, o operand) []int {
 	off := []int{0}
 	for _, s := range subs {
+		checkTable(4*len(off), e.dim[s])
 		next := make([]int, 0, len(off)*e.dim[s])
 		for _, base := range off {
 			for i := range e.dim[s] {

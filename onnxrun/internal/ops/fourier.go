@@ -35,9 +35,13 @@ func newDFT(n int, inverse bool, m *Memory) (*dft, []Task) {
 	})
 }
 
-// at is frequency k of a row; get gives its numbers.
-func (d *dft) at(k int, get func(i int) (re, im float64)) (re, im float64) {
+// at is frequency k of a row; get gives its numbers. stopped is Memory's.
+func (d *dft) at(k int, stopped func() bool, get func(i int) (re, im float64)) (re, im float64) {
+	p := pace{stopped, paceWork}
 	for i := range d.given {
+		if i%paceBlock == 0 && p.over(8*paceBlock) {
+			return
+		}
 		a, b := get(i)
 		j := int(uint64(i) * uint64(k) % uint64(d.n))
 		re += a*d.cos[j] - b*d.sin[j]
@@ -136,7 +140,7 @@ func transform[T float](m Memory, d *dft, g dftGeometry) []Task {
 	return eachRow(g.outer*d.kept*g.inner, 4*d.given, func(r, _ int) {
 		row := r / (d.kept * g.inner) * g.have * g.inner
 		col := r % g.inner
-		re, im := d.at(r/g.inner%d.kept, func(i int) (float64, float64) {
+		re, im := d.at(r/g.inner%d.kept, m.Stopped, func(i int) (float64, float64) {
 			p := (row + i*g.inner + col) * g.in
 			if g.in == 1 {
 				return float64(src[p]), 0
@@ -205,7 +209,7 @@ func shortTransform[T float](m Memory, d *dft, shape []int, frames, step int) []
 	return eachRow(shape[0]*frames*d.kept, 4*d.given, func(r, _ int) {
 		frame := r / d.kept
 		from := frame/frames*shape[1] + frame%frames*step
-		re, im := d.at(r%d.kept, func(i int) (re, im float64) {
+		re, im := d.at(r%d.kept, m.Stopped, func(i int) (re, im float64) {
 			re = float64(src[(from+i)*parts])
 			if parts == 2 {
 				im = float64(src[(from+i)*parts+1])

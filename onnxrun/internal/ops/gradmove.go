@@ -99,9 +99,9 @@ func lowerFilter(c *Call) (*Kernel, error) {
 			return nil
 		}
 		if x.DType == onnx.Double {
-			return []Task{filterTask(f, Data[float64](m.Out[0]), Data[float64](m.In[0]), outer, x.Shape[axis], n, inner)}
+			return []Task{filterTask(f, Data[float64](m.Out[0]), Data[float64](m.In[0]), outer, x.Shape[axis], n, inner, m.Stopped)}
 		}
-		tasks := []Task{filterTask(f, Data[float32](m.Out[0]), Data[float32](m.In[0]), outer, x.Shape[axis], n, inner)}
+		tasks := []Task{filterTask(f, Data[float32](m.Out[0]), Data[float32](m.In[0]), outer, x.Shape[axis], n, inner, m.Stopped)}
 		if pad := spareOf(m.Out[0]); pad.used > 0 { // a negative weight made -0 of 0
 			tasks = append(tasks, eachPart(out.Len(), pad.zero)...)
 		}

@@ -56,7 +56,7 @@ func (c *Call) modern() (*Call, error) {
 			node.Attrs[name] = a
 		}
 	}
-	m := &Call{Node: &node, In: slices.Clone(c.In), Packs: c.Packs}
+	m := &Call{Node: &node, In: slices.Clone(c.In), Packs: c.Packs, Exact: c.Exact, Scores: c.Scores}
 	switch n.Op {
 	case "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater":
 		// The second operand, whose axes are some in a row of the first one's.

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"math/bits"
 
 	"sampleonnx/onnxrun/internal/onnx"
 )
@@ -12,7 +13,32 @@ const (
 	// maxElems is the number of elements that a tensor may have; the bytes of
 	// one then fit an int on every machine.
 	maxElems = min(math.MaxInt32, math.MaxInt/32)
+	// maxScores is the number of elements of a tensor of which only the shape is
+	// made, as there will be no such tensor; see Call.Scores. Its bytes fit an int.
+	maxScores = maxElems << (9 * (bits.UintSize / 64))
 )
+
+// scoring are the operators of the ways in which exporters write an attention: its
+// scores, a number for each pair of positions, are larger by far than what fusing it
+// leaves. Their kernels list nothing that grows with the elements.
+var scoring = map[string]bool{
+	"MatMul": true, "Einsum": true, "Mul": true, "Div": true, "Add": true, "Softmax": true, "Reshape": true,
+	"IsNaN": true, "Where": true,
+}
+
+// Scoring reports whether a node may compute scores of attention.
+func Scoring(n *onnx.Node) bool { return n.Domain == "" && scoring[n.Op] }
+
+// most is the number of elements that an input or output of the node may have.
+func (c *Call) most() int {
+	if c.Scores && Scoring(c.Node) {
+		return maxScores
+	}
+	return maxElems
+}
+
+// Placeable reports whether a tensor of this type may be made.
+func (t Type) Placeable() bool { return t.Elems() <= maxElems }
 
 // checkSize refuses an output beyond the limits. The product of the extents
 // other than 0 stays within them too, so that no stride overflows.
@@ -20,12 +46,12 @@ func (c *Call) checkSize(t Type) error {
 	if len(t.Shape) > maxRank {
 		return c.Unsupported("has an output of rank %d, want at most %d", len(t.Shape), maxRank)
 	}
-	n := 1
+	n, most := 1, c.most()
 	for _, d := range t.Shape {
 		if d < 0 {
 			return c.Invalid("has an output of shape %v", t.Shape)
 		}
-		if d > 0 && n > maxElems/d {
+		if d > 0 && n > most/d {
 			return tooLarge(int64(min(n, math.MaxInt32)) * int64(min(d, math.MaxInt32)))
 		}
 		n *= max(d, 1)

@@ -83,6 +83,7 @@ func lowerMatMul(c *Call) (*Kernel, error) {
 		p.aAt, p.aOf, p.bAt, p.bOf, p.cAt = same(1), same(1), same(1), same(1), same(1)
 	} else {
 		n := elems(batch)
+		checkTable(16, n)
 		p.aAt, p.bAt, p.cAt = upTo(na, p.m*p.k), upTo(nb, p.k*p.n), upTo(n, p.m*p.n)
 		p.aOf, p.bOf = make([]int, n), make([]int, n)
 		for i := range n {

@@ -171,6 +171,7 @@ func det[T float](m Memory, n int) []Task {
 			a[i] = float64(v)
 		}
 		d := 1.0
+		pace := m.pace()
 		for i := range n {
 			p := i
 			for j := i + 1; j < n; j++ {
@@ -190,6 +191,9 @@ func det[T float](m Memory, n int) []Task {
 				break
 			}
 			for j := i + 1; j < n; j++ {
+				if pace.over(4 + n - i) {
+					return
+				}
 				f := a[j*n+i] / pivot
 				for k := i; k < n; k++ {
 					a[j*n+k] -= f * a[i*n+k]

@@ -21,6 +21,9 @@ type Call struct {
 	In    []Arg
 	Packs *Packs
 	Exact bool // no algorithm that gives up exactness for speed
+	// Scores: what attention computes on its way may be larger than a tensor may be.
+	// The kernel is for its shapes alone then; it cannot be bound to memory.
+	Scores bool
 }
 
 // Kernel is the answer: the outputs' types and how to compute them. Making one
@@ -54,6 +57,10 @@ type Memory struct {
 	Scratch []byte // Kernel.Scratch bytes, then Kernel.WorkerScratch for each worker; 64-byte aligned
 	Workers int
 
+	// Stopped, if set, reports that nobody waits for the results any more. Parts
+	// that take long ask it and return, with the outputs in any state.
+	Stopped func() bool
+
 	shared int
 	worker int
 }
@@ -61,7 +68,7 @@ type Memory struct {
 // NewMemory describes the memory of one bound kernel; scratch must have
 // ScratchBytes(k, workers) bytes.
 func NewMemory(k *Kernel, in, out []*Tensor, scratch []byte, workers int) Memory {
-	return Memory{in, out, scratch, workers, align64(k.Scratch), align64(k.WorkerScratch)}
+	return Memory{In: in, Out: out, Scratch: scratch, Workers: workers, shared: align64(k.Scratch), worker: align64(k.WorkerScratch)}
 }
 
 // ScratchBytes is the scratch memory k needs with that many workers.
@@ -105,6 +112,9 @@ func Lower(c *Call) (*Kernel, error) {
 		}
 		if n := len(c.In[i].Shape); n > maxRank {
 			return nil, c.Unsupported("input %d has rank %d, want at most %d", i, n, maxRank)
+		}
+		if n := c.In[i].Elems(); n > c.most() {
+			return nil, tooLarge(int64(n))
 		}
 	}
 	if c, err = c.modern(); err != nil {
@@ -168,7 +178,7 @@ func (c *Call) Has(i int) bool { return i < len(c.In) && !c.In[i].Absent }
 // Int is an integer attribute, or def when the node does not have it.
 func (c *Call) Int(name string, def int) int {
 	if a, ok := c.Node.Attrs[name]; ok {
-		return int(a.Int)
+		return ClampInt(a.Int)
 	}
 	return def
 }
@@ -195,11 +205,7 @@ func (c *Call) Ints(name string) []int {
 	if !ok {
 		return nil
 	}
-	out := make([]int, len(a.Ints))
-	for i, v := range a.Ints {
-		out[i] = int(v)
-	}
-	return out
+	return clampInts(a.Ints)
 }
 
 // ConstInts is input i as integers known at compile time. A missing optional

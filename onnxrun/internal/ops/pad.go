@@ -52,7 +52,7 @@ func lowerPad(c *Call) (*Kernel, error) {
 
 // padMap is where the elements of a padded tensor come from. The amounts are an
 // attribute before opset 11, an input since; the axes they belong to can be
-// named since 18; mode wrap exists since 19.
+// named since 18; mode wrap exists since 19, but PyTorch writes it for 18 as well.
 func padMap(c *Call) (*axisMap, error) {
 	x := c.In[0].Type
 	rank := len(x.Shape)
@@ -157,7 +157,7 @@ func padAxis(c *Call, mode string, n, begin, end int) ([]int, error) {
 				j = period - j
 			}
 		case "wrap":
-			if c.Version() < 19 {
+			if c.Version() < 18 {
 				return nil, c.Invalid("mode wrap exists from opset 19")
 			}
 			j = ((j % kept) + kept) % kept

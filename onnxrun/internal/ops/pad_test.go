@@ -120,7 +120,7 @@ func TestPadErrors(t *testing.T) {
 	bad(13, nil, x, int64s(1, 1, 1, 1), int64s(0))
 	bad(18, nil, x, int64s(1, 1), nil, int64s(2))
 	bad(18, nil, x, int64s(1, 1, 1, 1), nil, int64s(0, -2))
-	bad(18, map[string]onnx.Attr{"mode": attrStr("wrap")}, x, int64s(1, 1, 1, 1))
+	bad(17, map[string]onnx.Attr{"mode": attrStr("wrap")}, x, int64s(1, 1, 1, 1))
 	bad(13, map[string]onnx.Attr{"mode": attrStr("mirror")}, x, int64s(1, 1, 1, 1))
 	bad(13, map[string]onnx.Attr{"mode": attrStr("edge")}, New(Type{DType: onnx.Float, Shape: []int{0}}), int64s(1, 0))
 	bad(10, map[string]onnx.Attr{"pads": ints(1, 1)}, x)

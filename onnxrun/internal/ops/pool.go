@@ -101,13 +101,14 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 		if w.separable() {
 			tasks := separablePool(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
 			if indices {
-				tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column))
+				tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
 			}
 			return tasks
 		}
 		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		run := func(part, _ int) {
 			lo, hi := bounds(part, step, planes*rows)
+			p := m.pace()
 			for i := lo; i < hi; i++ {
 				plane, r := i/rows, i%rows
 				in := src[plane*inPlane:][:inPlane]
@@ -121,6 +122,9 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 						continue
 					}
 					for kx := range w.kernel[last] {
+						if p.over(8 + row*lanes/8) {
+							return
+						}
 						a, b, first := w.span(kx)
 						if a < b {
 							x := in[(off+first+a*w.stride[last])*lanes:]
@@ -132,7 +136,7 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 		}
 		tasks := []Task{{parts, run}}
 		if indices {
-			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column))
+			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
 		}
 		return tasks
 	}
@@ -179,6 +183,7 @@ func separablePool[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, 
 	return []Task{{parts, func(part, worker int) {
 		mid := scratchOf[T](m.Worker(worker), len(m.Worker(worker))/storageSize(dtypeOf[T]()))
 		lo, hi := bounds(part, step, planes*pieces)
+		p := m.pace()
 		for i := lo; i < hi; i++ {
 			plane, r0 := i/pieces, i%pieces*poolRows
 			r1 := min(w.out[0], r0+poolRows)
@@ -188,6 +193,9 @@ func separablePool[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, 
 				to := mid[(y-first)*outRow:][:outRow]
 				copy(to, nothing)
 				for _, t := range taps {
+					if p.over(4 + outRow/8) {
+						return
+					}
 					if t.lo < t.hi {
 						into(to[t.lo*lanes:t.hi*lanes], x[(t.first+t.lo*w.stride[1])*lanes:], lanes, w.stride[1])
 					}
@@ -197,6 +205,9 @@ func separablePool[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, 
 				to := dst[(plane*w.out[0]+r)*outRow:][:outRow]
 				from := nothing
 				for k := range w.kernel[0] {
+					if p.over(4 + outRow/8) {
+						return
+					}
 					if y := w.at(0, r, k); y >= first && y < last {
 						if from != nil {
 							from = nil
@@ -254,11 +265,12 @@ func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 // maxIndices finds where each maximum came from: the first element of the
 // window that equals it, as an index into the whole input. storage_order 1
 // counts the first spatial axis fastest.
-func maxIndices[T float32 | float64 | int8 | uint8](w *window, src, dst []T, index []int64, offsets []int32, planes int, column bool) Task {
+func maxIndices[T float32 | float64 | int8 | uint8](w *window, src, dst []T, index []int64, offsets []int32, planes int, column bool, stopped func() bool) Task {
 	last := len(w.in) - 1
 	inPlane, rows, taps, row := elems(w.in), elems(w.out[:last]), elems(w.kernel[:last]), w.out[last]
 	parts, step := divide(planes*rows, float64(row*w.taps()))
 	return Task{parts, func(part, _ int) {
+		p := pace{stopped, paceWork}
 		lo, hi := bounds(part, step, planes*rows)
 		for i := lo; i < hi; i++ {
 			plane, r := i/rows, i%rows
@@ -269,16 +281,19 @@ func maxIndices[T float32 | float64 | int8 | uint8](w *window, src, dst []T, ind
 			search:
 				for t := range taps {
 					off := int(offsets[r*taps+t])
+					if p.over(2 + w.kernel[last]) {
+						return
+					}
 					if off < 0 {
 						continue
 					}
 					for kx := range w.kernel[last] {
-						p := w.at(last, o, kx)
-						if p < 0 || p >= w.in[last] {
+						x := w.at(last, o, kx)
+						if x < 0 || x >= w.in[last] {
 							continue
 						}
-						if v := in[off+p]; v == best || v != v {
-							at = off + p
+						if v := in[off+x]; v == best || v != v {
+							at = off + x
 							break search
 						}
 					}
@@ -344,6 +359,7 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 		return []Task{{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, planes*rows)
+			p := m.pace()
 			for i := lo; i < hi; i++ {
 				plane, r := i/rows, i%rows
 				in := src[plane*inPlane:][:inPlane]
@@ -355,6 +371,9 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 						continue
 					}
 					for kx := range w.kernel[last] {
+						if p.over(8 + row*lanes/8) {
+							return
+						}
 						a, b, first := w.span(kx)
 						if a < b {
 							x := in[(off+first+a*w.stride[last])*lanes:]
@@ -403,13 +422,11 @@ func (w *window) count(d, o int, includePad bool) int {
 	if includePad {
 		lo, hi = -w.begin[d], w.in[d]+w.end[d]
 	}
-	n := 0
-	for k := range w.kernel[d] {
-		if p := w.at(d, o, k); p >= lo && p < hi {
-			n++
-		}
+	first := w.at(d, o, 0)
+	before := func(end int) int { // taps that lie before end
+		return min(w.kernel[d], max(0, ceilDiv(end-first, w.dilation[d])))
 	}
-	return n
+	return before(hi) - before(lo)
 }
 
 // lowerGlobalPool is GlobalAveragePool and GlobalMaxPool: all spatial axes to one.

@@ -148,7 +148,7 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 
 	// A piece is some rows of some panels of one batch: rows until a sweep over
 	// them pays for reading the panel, panels until it is work worth a part.
-	const rowsAtMost, flopsAtLeast = 224, 2e6
+	const rowsAtMost = 224
 	rowStep := min(p.m, rowsAtMost)
 	whole := after != nil && p.m >= wholeRows && p.k*p.n <= wholeFloats
 	if whole {
@@ -156,14 +156,14 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 		rowStep = p.rowsOfEight()
 	}
 	rowPieces := ceilDiv(p.m, rowStep)
-	panelFlops := 2 * float64(rowStep) * float64(p.k) * kernel.PanelCols
+	panelNanos := p.panelNanos(rowStep)
 	panelStep := panels
-	if float64(panels)*panelFlops > flopsAtLeast && !whole {
-		panelStep = max(1, min(panels, int(flopsAtLeast/panelFlops)))
+	if !whole {
+		panelStep = p.panelStep(panels, panelNanos)
 	}
 	panelPieces := ceilDiv(panels, panelStep)
 	pieces := p.batch() * rowPieces * panelPieces
-	parts, step := divide(pieces, 100+float64(panelStep)*panelFlops/60)
+	parts, step := divide(pieces, 100+float64(panelStep)*panelNanos)
 	size := p.matrixLen()
 	return append(tasks, Task{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, pieces)
@@ -185,15 +185,36 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 	}})
 }
 
+// panelNanos estimates the time for so many rows of a panel, in ns: that of the
+// arithmetic or, when rows are few, of reading the panel from memory.
+func (p *product) panelNanos(rows int) float64 {
+	const flops, stream = 60, 14 // a ns; bytes a ns
+	return max(2*float64(rows)/flops, 4./stream) * float64(p.k) * kernel.PanelCols
+}
+
+// panelStep is the number of panels in a piece, about a part's work.
+func (p *product) panelStep(panels int, nanos float64) int {
+	step := panels
+	if float64(panels)*nanos > partNanos {
+		step = max(1, int(partNanos/nanos))
+	}
+	step = ceilDiv(panels, ceilDiv(panels, step))
+	if p.m < 4 {
+		step = ceilDiv(step, 4) * 4 // the microkernel takes four at a time then
+	}
+	return step
+}
+
 // Pieces of whole rows read all of B each: it must not be too large for the
-// second and third level of the cache, nor the rows too few.
+// second and third level of the cache. Sixteen rows are enough to hide that.
 const wholeRows, wholeFloats = 28, 1 << 20
 
 // rowsOfEight cuts the rows into eight pieces or more, neither so small that
-// reading B counts nor so large that a piece of C leaves the cache.
+// reading B counts nor so large that a piece of C leaves the cache. When they
+// are few their number is even: of three pieces, two threads would do one alone.
 func (p *product) rowsOfEight() int {
-	pieces := ceilDiv(p.m, min(112, max(wholeRows, ceilDiv(p.m, 8))))
-	return ceilDiv(p.m, pieces)
+	pieces := ceilDiv(p.m, min(112, max(16, ceilDiv(p.m, 8))))
+	return ceilDiv(p.m, pieces+pieces%2)
 }
 
 // turn writes rows [i0, i1) of a transposed A in row-major order.

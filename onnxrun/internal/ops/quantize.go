@@ -387,6 +387,9 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 	l := newLattice(batch, broadcastStrides(am[:len(am)-2], batch), broadcastStrides(bm[:len(bm)-2], batch))
 	k := &Kernel{Out: []Type{{DType: p.out, Shape: shape}}, Scratch: sizeOf(p.wide), WorkerScratch: 4 * cols,
 		FLOPs: 2 * float64(elems(batch)*rows*cols) * float64(depth)}
+	if p.bindConstant(c, k, elems(batch)*rows, rows, depth, cols, steps[0], steps[1]) {
+		return k, nil
+	}
 	k.Bind = func(m Memory) []Task {
 		t, tasks := casts(&m, p.wide)
 		x, y := Data[int32](t[p.a]), Data[int32](t[p.b])

@@ -239,6 +239,7 @@ func recur[T float](m Memory, r *recurrent, where string) []Task {
 			}
 			return v
 		}
+		p := m.pace()
 		wd, rd := w[d*g*n*r.in:], rec[d*g*n*n:]
 		for s := range r.steps {
 			t := s
@@ -256,6 +257,9 @@ func recur[T float](m Memory, r *recurrent, where string) []Task {
 				continue
 			}
 			for j := range g * n {
+				if p.over(16 + r.in + n) {
+					return
+				}
 				gate[j], gateR[j] = 0, 0
 				if bias != nil {
 					gate[j] = float64(bias[d*2*g*n+j])
@@ -280,6 +284,9 @@ func recur[T float](m Memory, r *recurrent, where string) []Task {
 				}
 				if !r.linear {
 					for j := range n {
+						if p.over(16 + n) {
+							return
+						}
 						tmp[j] = 0
 						if bias != nil {
 							tmp[j] = float64(bias[(d*2+1)*g*n+2*n+j])

@@ -343,10 +343,14 @@ func reduceKernel[T Elem, A any](in, out Type, l *reduceLoop, f reduction[T, A])
 			return []Task{{(l.outs + each - 1) / each, func(part, _ int) {
 				lo, hi := part*each, min((part+1)*each, l.outs)
 				w := l.kept.walkTo(len(l.kept.dims), lo)
+				p := m.pace()
 				for o := lo; o < hi; o++ {
 					acc := f.init
 					v := l.gone.walkTo(len(l.gone.dims), 0)
 					for range elems(l.gone.dims) {
+						if p.over(l.run) {
+							return
+						}
 						acc = f.row(acc, src[w.off[0]+v.off[0]:][:l.run])
 						v.next()
 					}
@@ -367,6 +371,7 @@ func reduceKernel[T Elem, A any](in, out Type, l *reduceLoop, f reduction[T, A])
 		dst, src, pad := Data[T](m.Out[0]), Data[T](m.In[0]), spareOf(m.Out[0])
 		return []Task{{(units + each - 1) / each, func(part, worker int) {
 			tile := scratchOf[A](m.Worker(worker), reduceCols)
+			p := m.pace()
 			for u := part * each; u < min((part+1)*each, units); u++ {
 				o, lo := u/segs, u%segs*reduceCols
 				hi := min(lo+reduceCols, l.run)
@@ -377,6 +382,9 @@ func reduceKernel[T Elem, A any](in, out Type, l *reduceLoop, f reduction[T, A])
 				}
 				v := l.gone.walkTo(len(l.gone.dims), 0)
 				for range elems(l.gone.dims) {
+					if p.over(hi - lo) {
+						return
+					}
 					f.cols(acc, src[w.off[0]+v.off[0]+lo:][:hi-lo])
 					v.next()
 				}

@@ -49,7 +49,7 @@ func lowerReshape(c *Call) (*Kernel, error) {
 			}
 			shape[i] = in[i]
 		}
-		if d := shape[i]; d > 0 && n > maxElems/d {
+		if d := shape[i]; d > 0 && n > c.most()/d {
 			return nil, c.Invalid("%v does not reshape to %v", in, want)
 		}
 		n *= shape[i]

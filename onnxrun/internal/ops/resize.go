@@ -504,7 +504,7 @@ func bindSeparable[T float](k *Kernel, r *resize, x Type) {
 			if f.outside != nil {
 				outside[p.axis], some = f.outside, true
 			}
-			tasks = append(tasks, filterTask(f, scratchOf[T](dst, p.outer*p.out*p.inner), scratchOf[T](src, p.outer*p.in*p.inner), p.outer, p.in, p.out, p.inner))
+			tasks = append(tasks, filterTask(f, scratchOf[T](dst, p.outer*p.out*p.inner), scratchOf[T](src, p.outer*p.in*p.inner), p.outer, p.in, p.out, p.inner, m.Stopped))
 			src = dst
 		}
 		if some {
@@ -518,7 +518,7 @@ func bindSeparable[T float](k *Kernel, r *resize, x Type) {
 }
 
 // filterTask filters the middle axis of [outer, in, inner].
-func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Task {
+func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int, stopped func() bool) Task {
 	weight := make([]T, len(f.weight))
 	for i, w := range f.weight {
 		weight[i] = T(w)
@@ -527,6 +527,7 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Tas
 	if inner == 1 {
 		parts, step := divide(outer, 1.5*float64(out*taps))
 		return Task{parts, func(part, _ int) {
+			p := pace{stopped, paceWork}
 			lo, hi := bounds(part, step, outer)
 			for i := lo; i < hi; i++ {
 				x, y := src[i*in:][:in], dst[i*out:][:out]
@@ -538,6 +539,9 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Tas
 					continue
 				}
 				for o := range y {
+					if p.over(2 * taps) {
+						return
+					}
 					at, w := f.at[o*taps:][:taps], weight[o*taps:][:taps]
 					sum := w[0] * x[at[0]]
 					for t := 1; t < len(w); t++ {
@@ -551,6 +555,7 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Tas
 	rows := outer * out
 	parts, step := divide(rows, float64(taps)*(6+0.2*float64(inner)))
 	return Task{parts, func(part, _ int) {
+		p := pace{stopped, paceWork}
 		lo, hi := bounds(part, step, rows)
 		for i := lo; i < hi; i++ {
 			plane, o := src[i/out*in*inner:][:in*inner], i%out
@@ -558,6 +563,9 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int) Tas
 			y := dst[i*inner:][:inner]
 			scaleRow(y, plane[at[0]*inner:][:inner], w[0])
 			for t := 1; t < taps; t++ {
+				if p.over(6 + inner/4) {
+					return
+				}
 				addRow(y, plane[at[t]*inner:][:inner], w[t])
 			}
 		}

@@ -115,10 +115,14 @@ func alignRois[T float](m Memory, r *roiAlign, images *indexer) []Task {
 			nx = int(max(0, min(math.Ceil(cw), float64(2*r.width+2))))
 			ny = int(max(0, min(math.Ceil(ch), float64(2*r.height+2))))
 		}
+		pace := m.pace()
 		for c := range r.channels {
 			p := image[c*plane:][:plane]
 			sum, first := 0.0, true
 			for sy := range ny {
+				if pace.over(16 * (1 + nx)) {
+					return
+				}
 				for sx := range nx {
 					b := r.sample(y0+float64(row)*ch+(float64(sy)+0.5)*ch/float64(ny),
 						x0+float64(col)*cw+(float64(sx)+0.5)*cw/float64(nx))
@@ -223,11 +227,15 @@ func deformConv[T float](m Memory, d *deform) []Task {
 		if bias != nil {
 			sum = float64(bias[oc])
 		}
+		p := m.pace()
 		for k := range depth {
 			ic := oc/perGroup*depth + k
 			plane := src[(image*d.channels+ic)*height*width:][:height*width]
 			g := image*d.offGroups + ic/perOffset
 			for t := range taps {
+				if p.over(16) {
+					return
+				}
 				at := offsets[(g*taps+t)*2*places+o:]
 				y := float64(w.at(0, o/w.out[1], t/w.kernel[1])) + float64(at[0])
 				x := float64(w.at(1, o%w.out[1], t%w.kernel[1])) + float64(at[places])

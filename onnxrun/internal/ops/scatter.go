@@ -36,7 +36,11 @@ func scatterKernel(c *Call, how string, bind func(m Memory) (n, run int, to func
 			size := storageSize(t.DType)
 			dst, src := m.Out[0].mem, m.In[2].mem
 			return append(tasks, Serial(func() {
+				p := m.pace()
 				for i := range n {
+					if p.over(16 + run/4) {
+						return
+					}
 					copy(dst[to(i)*size:][:run*size], src[i*run*size:][:run*size])
 				}
 			})...)
@@ -74,7 +78,11 @@ func scatter[T number](m Memory, how string, n, run int, to func(i int) int) []T
 		"max": func(a, b T) T { return max(a, b) },
 	}[how]
 	return Serial(func() {
+		p := m.pace()
 		for i := range n {
+			if p.over(16 + 2*run) {
+				return
+			}
 			d, s := dst[to(i):][:run], src[i*run:][:run]
 			for j, v := range s {
 				d[j] = f(d[j], v)

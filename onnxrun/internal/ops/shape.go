@@ -67,22 +67,27 @@ func lowerConstantOfShape(c *Call) (*Kernel, error) {
 			}
 		}
 	}
-	if out.Bytes() > maxKnown {
-		return &Kernel{Out: []Type{out}, Bind: func(m Memory) []Task {
-			return Serial(func() { fillOut(m.Out[0]) })
-		}}, nil
+	return knownOnce(out, fillOut), nil
+}
+
+// knownOnce is a constant that is made now when it is small, and else when there is
+// memory for it.
+func knownOnce(t Type, fill func(*Tensor)) *Kernel {
+	if t.Bytes() > maxKnown {
+		return &Kernel{Out: []Type{t}, Bind: func(m Memory) []Task {
+			return Serial(func() { fill(m.Out[0]) })
+		}}
 	}
-	t := New(out)
-	fillOut(t)
-	return known(t), nil
+	out := New(t)
+	fill(out)
+	return known(out)
 }
 
 // maxKnown bounds the bytes of a constant that is made when its node is lowered,
 // before anybody has looked at how much memory there is.
-const maxKnown = 1 << 26
+const maxKnown = 1 << 20
 
-// maxRange bounds the numbers that Range lists, which are made when the node is
-// lowered.
+// maxRange bounds the numbers that Range lists.
 const maxRange = 1 << 24
 
 func lowerRange(c *Call) (*Kernel, error) {
@@ -134,11 +139,11 @@ func floatRange[T float](c *Call) (*Kernel, error) {
 	case n > maxRange:
 		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
 	}
-	list := New(Type{DType: dtypeOf[T](), Shape: []int{int(max(n, 0))}})
-	for i, at := 0, Data[T](list); i < len(at); i++ {
-		at[i] = T(float64(start) + float64(float64(i)*float64(delta)))
-	}
-	return known(list), nil
+	return knownOnce(Type{DType: dtypeOf[T](), Shape: []int{int(max(n, 0))}}, func(list *Tensor) {
+		for i, at := 0, Data[T](list); i < len(at); i++ {
+			at[i] = T(float64(start) + float64(float64(i)*float64(delta)))
+		}
+	}), nil
 }
 
 func integerRange[T integer](c *Call) (*Kernel, error) {
@@ -155,9 +160,9 @@ func integerRange[T integer](c *Call) (*Kernel, error) {
 	if n > maxRange {
 		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, math.MaxInt64)), Max: maxRange}
 	}
-	list := New(Type{DType: dtypeOf[T](), Shape: []int{int(n)}})
-	for i, at := 0, Data[T](list); i < len(at); i++ {
-		at[i] = start + T(i)*delta
-	}
-	return known(list), nil
+	return knownOnce(Type{DType: dtypeOf[T](), Shape: []int{int(n)}}, func(list *Tensor) {
+		for i, at := 0, Data[T](list); i < len(at); i++ {
+			at[i] = start + T(i)*delta
+		}
+	}), nil
 }

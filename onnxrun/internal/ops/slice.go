@@ -123,15 +123,7 @@ func sliceBounds(c *Call) (starts, ends, axes, steps []int, err error) {
 // fit an int.
 func sliceInput(c *Call, i int) ([]int, error) {
 	if c.Has(i) && c.In[i].Const != nil && c.In[i].DType == onnx.Int64 {
-		return clampInts(Data[int64](c.In[i].Const)), nil
+		return c.In[i].Const.Clamped(), nil
 	}
 	return c.ConstInts(i)
-}
-
-func clampInts(list []int64) []int {
-	out := make([]int, len(list))
-	for i, v := range list {
-		out[i] = int(min(max(v, math.MinInt), math.MaxInt))
-	}
-	return out
 }

@@ -62,10 +62,32 @@ func softmaxKernel(c *Call, outer, n, inner int) *Kernel {
 				kernel.SoftmaxRows(dst[lo*n:hi*n], src[lo*n:hi*n], hi-lo, n)
 			}}}
 		}
+	case n > 0 && inner > 0 && n <= kernel.MaxSoftmaxRow:
+		softmaxAcross(k, outer, n, inner)
 	default:
 		softmaxRows(k, outer, n, inner, func(dst, src, _ []float32) { kernel.SoftmaxRow(dst, src) })
 	}
 	return k
+}
+
+// softmaxAcross is for short rows that do not lie along memory, as in linear attention
+// (Shen et al. 2021), whose queries are normalised along the channels: the rows are
+// turned, some at a time.
+func softmaxAcross(k *Kernel, outer, n, inner int) {
+	width := min(inner, max(softmaxCols, grain/n/softmaxCols*softmaxCols))
+	segs := ceilDiv(inner, width)
+	k.WorkerScratch = 4 * width * n
+	k.Bind = func(m Memory) []Task {
+		dst, src := Data[float32](m.Out[0]), Data[float32](m.In[0])
+		return []Task{{outer * segs, func(part, worker int) {
+			tile := scratchOf[float32](m.Worker(worker), width*n)
+			lo, hi := bounds(part%segs, width, inner)
+			at := part/segs*n*inner + lo
+			kernel.Transpose(tile, src[at:], n, hi-lo, n, inner)
+			kernel.SoftmaxRows(tile, tile, hi-lo, n)
+			kernel.Transpose(dst[at:], tile, hi-lo, n, inner, n)
+		}}}
+	}
 }
 
 // softmaxCols is the number of rows gathered at a time when they do not lie

@@ -3,6 +3,7 @@ package ops
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -77,4 +78,17 @@ func TestSoftmax(t *testing.T) {
 	testCall{op: "Softmax", in: []*Tensor{x}, attrs: axis(2)}.mustFail(t, true)
 	testCall{op: "Softmax", in: []*Tensor{x}, attrs: axis(-3)}.mustFail(t, true)
 	testCall{op: "Softmax", in: []*Tensor{int64s(1)}}.mustFail(t, true)
+}
+
+// Rows across memory, in more than one piece, are those that lie along it.
+func TestSoftmaxAcross(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	x := randn(r, 2, 32, 1501)
+	turned := testCall{op: "Transpose", in: []*Tensor{x}, attrs: attrs{"perm": ints(0, 2, 1)}}.mustRun(t)[0]
+	along := testCall{op: "Softmax", in: []*Tensor{turned}}.mustRun(t)[0]
+	want := testCall{op: "Transpose", in: []*Tensor{along}, attrs: attrs{"perm": ints(0, 2, 1)}}.mustRun(t)[0]
+	tc := testCall{op: "Softmax", in: []*Tensor{x}, attrs: attrs{"axis": attrInt(1)}, runtime: []bool{true}}
+	if got := tc.mustRun(t)[0]; !slices.Equal(Data[float32](got), Data[float32](want)) {
+		t.Error("the values differ")
+	}
 }

@@ -252,3 +252,26 @@ func (t *Tensor) Ints() ([]int, bool) {
 	}
 	return out, true
 }
+
+// Clamped is Ints for bounds, where only which way a number points matters that is
+// beyond every extent: one that does not fit an int of 32 bits counts as the
+// nearest that does. It is nil when the type is not an integer.
+func (t *Tensor) Clamped() []int {
+	if t.DType == onnx.Int64 {
+		return clampInts(Data[int64](t))
+	}
+	list, _ := t.Ints()
+	return list
+}
+
+// ClampInt is v, or the int nearest to it where an int has 32 bits: a number that
+// wrapped around would be a valid one.
+func ClampInt(v int64) int { return int(min(max(v, math.MinInt), math.MaxInt)) }
+
+func clampInts(list []int64) []int {
+	out := make([]int, len(list))
+	for i, v := range list {
+		out[i] = ClampInt(v)
+	}
+	return out
+}

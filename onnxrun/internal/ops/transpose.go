@@ -46,3 +46,29 @@ func (p *Packs) Turned(t *Tensor, shape []int) *Tensor {
 		return out
 	})
 }
+
+// Permuted is a constant float32 tensor with its axes in another order, under a shape
+// of as many elements. It is made once for a model.
+func (p *Packs) Permuted(t *Tensor, perm, shape []int) *Tensor {
+	return p.derived(t, fmt.Sprint("permuted by ", perm, " to ", shape), func() *Tensor {
+		out, from, order := New(Type{DType: t.DType, Shape: shape}), strides(t.Shape), make([]int, len(perm))
+		size := make([]int, len(perm))
+		for i, a := range perm {
+			size[i], order[i] = t.Shape[a], from[a]
+		}
+		dst, src, at, index := Data[float32](out), Data[float32](t), 0, make([]int, len(perm))
+		for i := range dst {
+			dst[i] = src[at]
+			for a := len(index) - 1; a >= 0; a-- {
+				index[a]++
+				at += order[a]
+				if index[a] < size[a] {
+					break
+				}
+				at -= index[a] * order[a]
+				index[a] = 0
+			}
+		}
+		return out
+	})
+}

@@ -42,9 +42,9 @@ var unaries = map[string]func(c *Call) unary{
 	"Erf":        func(*Call) unary { return unary{kernel.Erf, math.Erf, nil} },
 	"Exp":        func(*Call) unary { return unary{kernel.Exp, math.Exp, nil} },
 	"Floor":      func(*Call) unary { return unary{nil, math.Floor, nil} },
-	"HardSwish":  func(*Call) unary { return unary{nil, hardSwish, nil} },
+	"HardSwish":  func(*Call) unary { return unary{hardSwishes, hardSwish, nil} },
 	"Log":        func(*Call) unary { return unary{kernel.Log, math.Log, nil} },
-	"Mish":       func(*Call) unary { return unary{nil, mish, nil} },
+	"Mish":       func(*Call) unary { return unary{mishes, mish, nil} },
 	"Neg":        func(*Call) unary { return unary{kernel.Neg, neg, isSigned} },
 	"Reciprocal": func(*Call) unary { return unary{kernel.Reciprocal, reciprocal, nil} },
 	"Relu":       func(*Call) unary { return unary{kernel.Relu, relu, isSigned} },
@@ -212,6 +212,38 @@ func eachWide(f func(float64) float64) func(dst, src []float32) {
 		for i, v := range src {
 			dst[i] = float32(f(float64(v)))
 		}
+	}
+}
+
+// mishes is mish: with e = exp(x) and n = e·(e+2), tanh(softplus(x)) is n/(n+2), which
+// takes no logarithm and cancels nothing. Beyond 20 it is 1. dst may be src.
+func mishes(dst, src []float32) {
+	var a, b [256]float32
+	for len(src) > 0 {
+		k := min(len(src), len(a))
+		e, n, x := a[:k], b[:k], src[:k]
+		kernel.MinScalar(e, x, 20)
+		kernel.Exp(e, e)
+		kernel.AddScalar(n, e, 2)
+		kernel.Mul(n, n, e)
+		kernel.AddScalar(e, n, 2)
+		kernel.Div(n, n, e)
+		kernel.Mul(dst[:k], n, x)
+		dst, src = dst[k:], src[k:]
+	}
+}
+
+// hardSwishes is hardSwish; dst may be src.
+func hardSwishes(dst, src []float32) {
+	var a [256]float32
+	for len(src) > 0 {
+		k := min(len(src), len(a))
+		s, x := a[:k], src[:k]
+		kernel.ScaleShift(s, x, 1./6, 0.5)
+		kernel.MaxScalar(s, s, 0)
+		kernel.MinScalar(s, s, 1)
+		kernel.Mul(dst[:k], s, x)
+		dst, src = dst[k:], src[k:]
 	}
 }
 

@@ -64,7 +64,11 @@ func lowerMaxUnpool(c *Call) (*Kernel, error) {
 		dst, src := m.Out[0].mem, m.In[0].mem
 		return Serial(func() {
 			clear(dst)
+			p := m.pace()
 			for i, v := range at {
+				if p.over(16) {
+					return
+				}
 				rest, off := index.offset(v), 0
 				for d := range from {
 					off += rest / from[d] * to[d]

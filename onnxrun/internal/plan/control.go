@@ -163,8 +163,8 @@ func (u *unroll) loop(in []*value) ([]*value, error) {
 		if m.konst == nil {
 			return nil, u.unsupported("its trip count depends on the data of this run")
 		}
-		n, ok := m.konst.Ints()
-		if !ok || len(n) != 1 {
+		n := m.konst.Clamped()
+		if len(n) != 1 {
 			return nil, u.invalid("its trip count is %v, want one int64", m.Type)
 		}
 		rounds = max(n[0], 0)
@@ -261,7 +261,7 @@ func ints(n *onnx.Node, attr string) []int64 { return n.Attrs[attr].Ints }
 // nth is element i of an attribute's list, 0 when it is not given.
 func nth(list []int64, i int) int {
 	if i < len(list) {
-		return int(list[i])
+		return ops.ClampInt(list[i])
 	}
 	return 0
 }
@@ -272,7 +272,7 @@ func (u *unroll) scan(in []*value, directions []int64) ([]*value, error) {
 		return nil, u.invalid("an input is left out")
 	}
 	b := u.src.Attrs["body"].Graph
-	n := int(u.src.Attrs["num_scan_inputs"].Int)
+	n := ops.ClampInt(u.src.Attrs["num_scan_inputs"].Int)
 	if b == nil || n < 1 || n > len(in) || len(b.Outputs) < len(in)-n {
 		return nil, u.invalid("scans %d of %d inputs", n, len(in))
 	}

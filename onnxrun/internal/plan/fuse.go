@@ -39,8 +39,16 @@ var fusions = []struct {
 	{"Linear", fuseLinear},
 }
 
-// fuse rewrites patterns of nodes as one node each.
-func (g *graph) fuse() error { return g.join(func(*node) bool { return true }) }
+// fuse rewrites convolutions over three axes, then patterns of nodes as one node each.
+func (g *graph) fuse() error {
+	if err := g.planes(); err != nil {
+		return err
+	}
+	if err := g.join(func(*node) bool { return true }); err != nil {
+		return err
+	}
+	return g.placeable()
+}
 
 // join is fuse for the patterns that become a node of which want is true. Before
 // differentiation these are the nodes that have a derivative: it is then taken of

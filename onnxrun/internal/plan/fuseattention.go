@@ -215,7 +215,7 @@ func (m *matcher) softmaxed(v *value) softmaxed {
 		axis = 1
 	}
 	if a, ok := n.src.Attrs["axis"]; ok {
-		axis = int(a.Int)
+		axis = ops.ClampInt(a.Int)
 	}
 	if axis < 0 {
 		axis += len(shape)

@@ -1,10 +1,13 @@
 package plan
 
 import (
+	"errors"
+	"math/bits"
 	"slices"
 	"strings"
 	"testing"
 
+	"sampleonnx/onnxrun/internal/onnx"
 	"sampleonnx/onnxrun/internal/ops"
 )
 
@@ -265,6 +268,35 @@ y = MatMul(q kt)`}, "Transpose Product"},
 	}
 }
 
+// Scores that nothing takes the place of are refused, as any tensor of their size.
+func TestScoresTooLargeToBeMade(t *testing.T) {
+	const length = 1 << 16
+	for name, lines := range map[string]string{
+		"an output":          "q = Identity(x)\nkt = Transpose(k) perm=@0,1,3,2\ny = MatMul(q kt)",
+		"read twice":         "q = Identity(x)\n" + sdpa + "two = ReduceSum(s @3)\ny = Add(o two)",
+		"not of attention":   "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\ne = Exp(s)\ny = MatMul(e v)",
+		"multiplied further": "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\nss = Mul(s s)\ny = MatMul(ss v)",
+		"reduced":            "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\nr = ReduceMax(s @3)\ny = Add(r v)",
+	} {
+		p, _ := written{name, []int{1, 2, 4, 16}, map[string][]int{"k": {1, 2, 4, 16}, "v": {1, 2, 4, 16}}, lines}.build(t)
+		x := ops.Type{DType: p.Inputs[0].DType, Shape: []int{1, 2, length, 16}}
+		types := make([]ops.Type, len(p.Inputs))
+		for i := range types {
+			types[i] = x
+		}
+		_, err := p.Compile(t.Context(), types, nil)
+		if _, ok := errors.AsType[*onnx.LimitError](err); !ok {
+			t.Errorf("%s: got %v, want a limit", name, err)
+		}
+		if len(types) == 3 {
+			_, err = p.Pullback(t.Context(), types, nil, 0, 0)
+			if _, ok := errors.AsType[*onnx.LimitError](err); !ok {
+				t.Errorf("%s, derivative: got %v, want a limit", name, err)
+			}
+		}
+	}
+}
+
 // The memory of a long sequence's attention grows with its length alone, and a
 // run allocates nothing.
 func TestAttentionOfALongSequence(t *testing.T) {
@@ -287,11 +319,15 @@ func TestAttentionOfALongSequence(t *testing.T) {
 		return pl.Arena
 	}
 	arena(1000)
-	small, large := arena(2048), arena(16384)
-	if large > 8*small {
-		t.Errorf("%d bytes for 2048 positions, %d for 16384", small, large)
+	long := 4096
+	if bits.UintSize == 64 {
+		long = 1 << 16 // of 2³³ scores, more than a tensor may have
 	}
-	if values := 4 * 2 * 16 * 16384; large > 8*values {
-		t.Errorf("%d bytes for 16384 positions, of which each of the operands has %d", large, values)
+	small, large := arena(2048), arena(long)
+	if large > long/2048*small {
+		t.Errorf("%d bytes for 2048 positions, %d for %d", small, large, long)
+	}
+	if values := 4 * 2 * 16 * long; large > 8*values {
+		t.Errorf("%d bytes for %d positions, of which each of the operands has %d", large, long, values)
 	}
 }

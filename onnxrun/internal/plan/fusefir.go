@@ -154,7 +154,7 @@ func (m *matcher) strided(v *value) (from *value, down int) {
 			if n.in[i] == nil || n.in[i].konst == nil {
 				return v, 1
 			}
-			arg[i], _ = n.in[i].konst.Ints()
+			arg[i] = n.in[i].konst.Clamped()
 		}
 		shape := n.in[0].Shape
 		if len(shape) != 4 || len(arg[3]) != len(arg[1]) || len(arg[4]) != len(arg[1]) || len(arg[2]) != len(arg[1]) {
@@ -208,7 +208,7 @@ func filterOnly(n *node) bool {
 func intsAttr(n *node, name string) []int {
 	var list []int
 	for _, v := range n.src.Attrs[name].Ints {
-		list = append(list, int(v))
+		list = append(list, ops.ClampInt(v))
 	}
 	return list
 }

@@ -69,7 +69,7 @@ func (m *matcher) phase(v *value) (x *value, phase int, ok bool) {
 			if n.in[i] == nil || n.in[i].konst == nil {
 				return nil, 0, false
 			}
-			arg[i], _ = n.in[i].konst.Ints()
+			arg[i] = n.in[i].konst.Clamped()
 		}
 		for i, axis := range arg[3] {
 			if axis < 0 {

@@ -47,11 +47,11 @@ func (w written) build(t *testing.T) (*Program, []*ops.Tensor) {
 	}
 	numbers := func(list string) (v []int64) {
 		for f := range strings.SplitSeq(list, ",") {
-			n, err := strconv.Atoi(f)
+			n, err := strconv.ParseInt(f, 10, 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			v = append(v, int64(n))
+			v = append(v, n)
 		}
 		return v
 	}

@@ -52,7 +52,7 @@ func (m *matcher) rotary(n *node, x, cos, turned, sin *value) *node {
 	if concat == nil || len(concat.in) != 2 {
 		return nil
 	}
-	axis, last := int(concat.src.Attrs["axis"].Int), len(concat.out[0].Shape)-1
+	axis, last := ops.ClampInt(concat.src.Attrs["axis"].Int), len(concat.out[0].Shape)-1
 	if axis != -1 && axis != last || interleaved && !slices.Equal(concat.out[0].Shape, append(slices.Clone(shape[:rank-1]), half, 2)) {
 		return nil
 	}

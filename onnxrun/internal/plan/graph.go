@@ -86,7 +86,7 @@ func (o *op) Do(children ...G.Value) (_ G.Value, err error) {
 		}
 		args[o.slots[i]] = ops.Arg{Type: v.Tensor.Type, Const: v.Tensor}
 	}
-	out, err := fold(context.Background(), o.src, o.kernel, args, func(int) error { return nil })
+	out, err := fold(context.Background(), o.kernel, args, func(int) error { return nil })
 	if err != nil {
 		return nil, err
 	}

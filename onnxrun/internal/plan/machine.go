@@ -82,7 +82,9 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		if s.scratch != nil {
 			scratch = mem[s.scratch.offset:][:s.scratch.size]
 		}
-		bound[i] = k.Bind(ops.NewMemory(k, tensors(s.in), tensors(s.out), scratch, m.pool.Threads()))
+		room := ops.NewMemory(k, tensors(s.in), tensors(s.out), scratch, m.pool.Threads())
+		room.Stopped = m.stopped
+		bound[i] = k.Bind(room)
 	})
 	for i, tasks := range bound {
 		if errs[i] != nil {
@@ -101,15 +103,22 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 // context of the run is done.
 func (m *Machine) untilDone(run func(part, worker int)) func(part, worker int) {
 	return func(part, worker int) {
-		if m.done != nil {
-			select {
-			case <-m.done:
-				return
-			default:
-			}
+		if !m.stopped() {
+			run(part, worker)
 		}
-		run(part, worker)
 	}
+}
+
+// stopped reports whether the context of the run is done.
+func (m *Machine) stopped() bool {
+	if m.done != nil {
+		select {
+		case <-m.done:
+			return true
+		default:
+		}
+	}
+	return false
 }
 
 // RunAll computes Out from In.

@@ -79,6 +79,9 @@ func (p *Program) finish(g *graph, inputs []ops.Type) (*Plan, error) {
 
 // place expresses a graph and gives every value its place in memory.
 func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
+	if err := g.placeable(); err != nil {
+		return nil, err
+	}
 	e, slots, in, out, err := g.express()
 	if err != nil {
 		return nil, err

@@ -67,13 +67,17 @@ func New(ctx context.Context, m *onnx.Model, options Options) (_ *Program, err e
 	if err := p.constants(ctx, g, p.weights); err != nil {
 		return nil, err
 	}
+	later := &later{}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		if folded, err := p.foldWeights(ctx, n); err != nil {
+		if folded, err := p.foldWeights(ctx, n, later); err != nil {
 			return nil, err
 		} else if !folded {
 			p.nodes = append(p.nodes, n)
 		}
+	}
+	if err := later.fillAll(); err != nil {
+		return nil, err
 	}
 	p.ByValue = p.byValue()
 	p.pool = kernel.NewPool(options.Threads)
@@ -163,7 +167,7 @@ func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) error {
 }
 
 // foldWeights computes a node once and for all when its inputs are weights.
-func (p *Program) foldWeights(ctx context.Context, n *onnx.Node) (_ bool, err error) {
+func (p *Program) foldWeights(ctx context.Context, n *onnx.Node, later *later) (_ bool, err error) {
 	if ops.Controls(n) {
 		return false, nil
 	}
@@ -177,6 +181,9 @@ func (p *Program) foldWeights(ctx context.Context, n *onnx.Node) (_ bool, err er
 		if w == nil {
 			return false, nil
 		}
+		if err := later.fill(w); err != nil {
+			return false, err
+		}
 		args[j] = ops.Arg{Type: w.Type, Const: w}
 	}
 	defer p.guard(n, &err)()
@@ -187,9 +194,18 @@ func (p *Program) foldWeights(ctx context.Context, n *onnx.Node) (_ bool, err er
 	if err != nil || !plain(k) {
 		return false, err
 	}
-	out, err := fold(ctx, n, k, args, p.memory.take)
+	out, fill, err := folded(ctx, k, args, p.memory.take)
 	if err != nil || out == nil {
 		return false, err
+	}
+	if fill != nil {
+		guarded := func() (err error) {
+			defer p.guard(n, &err)()
+			return fill()
+		}
+		if err := later.add(out, guarded); err != nil {
+			return false, err
+		}
 	}
 	for j, v := range n.Outputs {
 		if v >= 0 {
@@ -197,55 +213,4 @@ func (p *Program) foldWeights(ctx context.Context, n *onnx.Node) (_ bool, err er
 		}
 	}
 	return true, nil
-}
-
-// foldLimit bounds the memory that computing a node ahead of time may take: a
-// small file can ask for a huge constant.
-const foldLimit = 1 << 28
-
-// fold is the outputs of a node whose values are known at compile time; nil
-// when they would be too large to keep. reserve is asked for the memory first. It
-// panics where the kernels do.
-func fold(ctx context.Context, n *onnx.Node, k *ops.Kernel, in []ops.Arg, reserve func(bytes int) error) ([]*ops.Tensor, error) {
-	if k.Const != nil {
-		kept := 0
-		for _, t := range k.Const {
-			kept += t.Bytes()
-		}
-		if err := reserve(kept); err != nil {
-			return nil, err
-		}
-		return k.Const, nil
-	}
-	tensors := make([]*ops.Tensor, len(in))
-	for i := range in {
-		tensors[i] = in[i].Const
-	}
-	if k.View {
-		return []*ops.Tensor{tensors[0].As(k.Out[0])}, nil
-	}
-	size, kept := ops.ScratchBytes(k, 1), 0
-	for _, t := range k.Out {
-		if size += t.Bytes(); size > foldLimit || size < 0 {
-			return nil, nil
-		}
-		kept += t.Bytes()
-	}
-	if err := reserve(kept); err != nil {
-		return nil, err
-	}
-	out := make([]*ops.Tensor, len(k.Out))
-	for i, t := range k.Out {
-		out[i] = ops.New(t)
-	}
-	scratch := ops.AlignedBytes(ops.ScratchBytes(k, 1))
-	for _, task := range k.Bind(ops.NewMemory(k, tensors, out, scratch, 1)) {
-		for part := range task.Parts {
-			if err := stopped(ctx); err != nil {
-				return nil, err
-			}
-			task.Run(part, 0)
-		}
-	}
-	return out, nil
 }

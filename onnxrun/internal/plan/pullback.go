@@ -19,7 +19,13 @@ func (p *Program) Pullback(ctx context.Context, inputs []ops.Type, values []*ops
 	if err != nil {
 		return nil, err
 	}
+	if err := g.planes(); err != nil {
+		return nil, err
+	}
 	if err := g.join(func(n *node) bool { return ops.Differentiable(n.src) }); err != nil {
+		return nil, err
+	}
+	if err := g.placeable(); err != nil {
 		return nil, err
 	}
 	if err := g.pullback(x, out); err != nil {

@@ -18,6 +18,7 @@ type graph struct {
 	packs   *ops.Packs
 	exact   bool
 
+	scores   bool            // what a fusion may yet take the place of may be larger than a tensor may be
 	ctx      context.Context // of the call that compiles: every pass asks it before every node
 	program  *Program
 	unrolled int // nodes of bodies so far
@@ -55,7 +56,7 @@ func (p *Program) specialise(ctx context.Context, inputs []ops.Type, known []*op
 // followed is specialise before what nobody needs is dropped, and the values by
 // their places in the model.
 func (p *Program) followed(ctx context.Context, inputs []ops.Type, known []*ops.Tensor) (*graph, []*value, error) {
-	g := &graph{packs: &p.packs, exact: p.options.Exact, ctx: ctx, program: p}
+	g := &graph{packs: &p.packs, exact: p.options.Exact, scores: true, ctx: ctx, program: p}
 	values := p.values(p.graph)
 	for k, i := range p.graph.Inputs {
 		if err := p.checkInput(p.graph.Values[i].Name, inputs[k]); err != nil {
@@ -169,11 +170,29 @@ func (g *graph) lower(n *node) (err error) {
 		return err
 	}
 	k, err := ops.Lower(g.call(n))
-	if err == nil {
+	if err == nil && !(g.scores && ops.Scoring(n.src)) {
 		err = g.program.checkElems(n.src, k)
 	}
 	n.kernel = k
 	return err
+}
+
+// placeable refuses values larger than a tensor may be, and ends the time when they
+// were let pass: who else is to take the place of their nodes has had its turn.
+func (g *graph) placeable() error {
+	g.scores = false
+	for _, n := range g.nodes {
+		if err := g.program.checkElems(n.src, n.kernel); err != nil {
+			return err
+		}
+		large := func(v *value) bool { return v != nil && !v.Placeable() }
+		if slices.ContainsFunc(n.in, large) || slices.ContainsFunc(n.out, large) {
+			if err := g.lower(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkInput refuses an input larger than any value may be. Nothing else has
@@ -209,8 +228,11 @@ func (p *Program) checkElems(n *onnx.Node, k *ops.Kernel) error {
 // fold is the outputs of a node whose inputs are known.
 func (g *graph) fold(n *node) (_ []*ops.Tensor, err error) {
 	defer g.program.guard(n.src, &err)()
+	if err := g.program.checkElems(n.src, n.kernel); err != nil {
+		return nil, err
+	}
 	m := &g.program.memory
-	return fold(g.ctx, n.src, n.kernel, g.args(n), func(bytes int) error {
+	return fold(g.ctx, n.kernel, g.args(n), func(bytes int) error {
 		g.folded += bytes
 		return m.check(m.taken.Load() + int64(g.folded))
 	})
@@ -218,7 +240,7 @@ func (g *graph) fold(n *node) (_ []*ops.Tensor, err error) {
 
 // call is the question to package ops about a node.
 func (g *graph) call(n *node) *ops.Call {
-	return &ops.Call{Node: n.src, In: g.args(n), Packs: g.packs, Exact: g.exact}
+	return &ops.Call{Node: n.src, In: g.args(n), Packs: g.packs, Exact: g.exact, Scores: g.scores}
 }
 
 func (g *graph) args(n *node) []ops.Arg {

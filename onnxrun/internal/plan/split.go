@@ -22,8 +22,8 @@ func (p *Program) split(ctx context.Context, inputs []ops.Type, early []int) (he
 		return nil, nil, err
 	}
 	s := &splitter{graph: g, rows: 1, one: map[*value]*value{}, shared: map[*value]*value{}, repeated: map[*value]*value{}}
-	body = &graph{packs: g.packs, exact: g.exact, ctx: g.ctx, program: g.program, folded: g.folded}
-	head = &graph{packs: g.packs, exact: g.exact, ctx: g.ctx, program: g.program}
+	body = &graph{packs: g.packs, exact: g.exact, scores: g.scores, ctx: g.ctx, program: g.program, folded: g.folded}
+	head = &graph{packs: g.packs, exact: g.exact, scores: g.scores, ctx: g.ctx, program: g.program}
 	for i, v := range g.in {
 		if !slices.Contains(early, i) {
 			if len(body.in) == 0 && len(v.Shape) > 0 {

@@ -182,7 +182,7 @@ func (w view) slice(n *node, v *value) (view, bool) {
 		if n.in[i].konst == nil {
 			return w, false
 		}
-		arg[i], _ = n.in[i].konst.Ints()
+		arg[i] = n.in[i].konst.Clamped()
 	}
 	starts, axes, by := arg[1], arg[3], arg[4]
 	if len(n.in) < 3 { // before opset 10
@@ -216,7 +216,7 @@ func (w view) slice(n *node, v *value) (view, bool) {
 
 // split is the view of one output of a Split.
 func (w view) split(n *node, v *value) (view, bool) {
-	a := int(n.src.Attrs["axis"].Int)
+	a := ops.ClampInt(n.src.Attrs["axis"].Int)
 	if a < 0 {
 		a += len(w.axes)
 	}
@@ -237,7 +237,7 @@ func (w view) pick(n *node, v *value) (view, bool) {
 		return w, false
 	}
 	i, ok := at.konst.Ints()
-	a := int(n.src.Attrs["axis"].Int)
+	a := ops.ClampInt(n.src.Attrs["axis"].Int)
 	if a < 0 {
 		a += len(w.axes)
 	}

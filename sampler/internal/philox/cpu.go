@@ -2,7 +2,7 @@ package philox
 
 import "os"
 
-// vectors is the assembly in use: 512, 256, or 0 for the generic code. It is
+// vectors is the assembly in use: 512, 256, 128 or 0 for the generic code. It is
 // written only at start and by tests.
 var vectors = pick(os.Getenv("SAMPLEONNX_ISA"))
 
@@ -10,7 +10,7 @@ var vectors = pick(os.Getenv("SAMPLEONNX_ISA"))
 // best where it asks for nothing or for more than there is.
 func pick(want string) int {
 	best := detect()
-	if bits, ok := map[string]int{"generic": 0, "avx2": 256, "avx512": 512}[want]; ok && bits <= best {
+	if bits, ok := named[want]; ok && bits <= best {
 		return bits
 	}
 	return best

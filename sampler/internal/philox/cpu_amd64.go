@@ -4,6 +4,9 @@ package philox
 
 import "golang.org/x/sys/cpu"
 
+// named are the widths that the environment variable may ask for.
+var named = map[string]int{"generic": 0, "avx2": 256, "avx512": 512}
+
 func detect() int {
 	x := &cpu.X86
 	switch {
@@ -28,6 +31,20 @@ func normalsSIMD(dst []float32, ctr *lanes, keys *Keys) bool {
 		normalsAVX512(&dst[0], n, (*[4][8]uint64)(ctr), (*[10][2]uint32)(keys))
 	default:
 		normalsAVX2(&dst[0], n, (*[4][8]uint64)(ctr), (*[10][2]uint32)(keys))
+	}
+	return true
+}
+
+// pairsSIMD makes the first two normals of eight blocks. It reports whether
+// there is assembly for it here.
+func pairsSIMD(dst *[group / 2]float32, ctr *lanes, keys *Keys) bool {
+	switch vectors {
+	case 512:
+		pairsAVX512(&dst[0], 1, (*[4][8]uint64)(ctr), (*[10][2]uint32)(keys))
+	case 256:
+		pairsAVX2(&dst[0], 1, (*[4][8]uint64)(ctr), (*[10][2]uint32)(keys))
+	default:
+		return false
 	}
 	return true
 }

@@ -10,8 +10,20 @@ package philox
 //go:noescape
 func normalsAVX512(dst *float32, n int, ctr *[4][8]uint64, keys *[10][2]uint32)
 
+// pairsAVX512 makes the first two normals of n times 8 blocks, 16 normals, with the
+// counters of ctr, whose first word grows by 8 each time.
+//
+//go:noescape
+func pairsAVX512(dst *float32, n int, ctr *[4][8]uint64, keys *[10][2]uint32)
+
 // normalsAVX2 makes n times 8 blocks, 32 normals, with the counters of ctr, whose
 // first word grows by 8 each time: Keys.normals in vectors.
 //
 //go:noescape
 func normalsAVX2(dst *float32, n int, ctr *[4][8]uint64, keys *[10][2]uint32)
+
+// pairsAVX2 makes the first two normals of n times 8 blocks, 16 normals, with the
+// counters of ctr, whose first word grows by 8 each time.
+//
+//go:noescape
+func pairsAVX2(dst *float32, n int, ctr *[4][8]uint64, keys *[10][2]uint32)

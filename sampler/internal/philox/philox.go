@@ -5,7 +5,7 @@
 // The numbers are the same bits on every machine: the assembly makes eight
 // blocks at once with the operations of the generic code, in its order, and
 // all of them are exactly rounded. The environment variable SAMPLEONNX_ISA
-// (avx512, avx2, generic) chooses below the machine's best, the build tag
+// (avx512, avx2, neon, generic) chooses below the machine's best, the build tag
 // purego leaves the assembly out.
 package philox
 

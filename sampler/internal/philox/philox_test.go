@@ -2,6 +2,7 @@ package philox
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -74,8 +75,8 @@ func TestLogAndSinCosAgainstMath(t *testing.T) {
 func levels(t testing.TB) (list []int) {
 	before := vectors
 	t.Cleanup(func() { vectors = before })
-	for _, v := range []int{256, 512} {
-		if v <= detect() {
+	for _, v := range slices.Sorted(maps.Values(named)) {
+		if v > 0 && v <= detect() {
 			list = append(list, v)
 		}
 	}
@@ -94,9 +95,13 @@ func TestVectorsAreTheGenericCode(t *testing.T) {
 	for range 300 {
 		seed, rows := r.Uint64(), 1+r.IntN(20)
 		dim := 1 + r.IntN(70)
-		if r.IntN(10) == 0 {
+		switch r.IntN(10) {
+		case 0:
 			dim = 1 + r.IntN(5000)
+		case 1, 2, 3: // half a block or less, and more, side by side
+			dim = 1 + r.IntN(4)
 		}
+		short := r.IntN(3) == 0 // every other row by a value
 		ctr := [4]uint32{r.Uint32(), r.Uint32(), r.Uint32(), r.Uint32()}
 		if r.IntN(4) == 0 {
 			ctr[0] = -uint32(r.IntN(20)) // the first word passes its end
@@ -107,7 +112,11 @@ func TestVectorsAreTheGenericCode(t *testing.T) {
 			for i := range rows {
 				c := ctr
 				c[2] += uint32(i)
-				n.Row(dst[i*dim:(i+1)*dim], c)
+				row := dst[i*dim : (i+1)*dim]
+				if short && i%2 == 1 {
+					row = row[1:]
+				}
+				n.Row(row, c)
 			}
 			n.Flush()
 			return dst
@@ -139,7 +148,7 @@ func TestLargestNormal(t *testing.T) {
 
 func TestPick(t *testing.T) {
 	best := detect()
-	for want, bits := range map[string]int{"": best, "nonsense": best, "generic": 0, "avx2": min(256, best), "avx512": best} {
+	for want, bits := range map[string]int{"": best, "nonsense": best, "generic": 0, "avx2": min(256, best), "avx512": best, "neon": best} {
 		if got := pick(want); got != bits {
 			t.Errorf("pick(%q) is %d, want %d", want, got, bits)
 		}

@@ -17,6 +17,7 @@ type Normals struct {
 	ctr     lanes            // of the pieces
 	pieces  [width][]float32 // where they go: 1 to 4 values
 	waiting int
+	most    int // values in the longest of them
 }
 
 // Row fills dst with the normals of the counters c, c+1 (in its first word), …,
@@ -40,6 +41,7 @@ func (n *Normals) Row(dst []float32, c [4]uint32) {
 		k := n.waiting
 		n.ctr[0][k], n.ctr[1][k], n.ctr[2][k], n.ctr[3][k] = uint64(c[0]), uint64(c[1]), uint64(c[2]), uint64(c[3])
 		n.pieces[k] = dst[:min(4, len(dst))]
+		n.most = max(n.most, len(n.pieces[k]))
 		dst = dst[len(n.pieces[k]):]
 		if n.waiting++; n.waiting == width {
 			n.Flush()
@@ -53,11 +55,18 @@ func (n *Normals) Flush() {
 		return
 	}
 	var z [group]float32
-	normalsSIMD(z[:], &n.ctr, &n.Keys)
-	for k, piece := range n.pieces[:n.waiting] {
-		copy(piece, z[4*k:])
+	each := 4
+	if n.most <= 2 && pairsSIMD((*[group / 2]float32)(z[:]), &n.ctr, &n.Keys) {
+		each = 2 // of a point in the plane half a block is left unused
+	} else {
+		normalsSIMD(z[:], &n.ctr, &n.Keys)
 	}
-	n.waiting = 0
+	for k, piece := range n.pieces[:n.waiting] {
+		for j, v := range z[each*k : each*k+len(piece)] { // too few for copy
+			piece[j] = v
+		}
+	}
+	n.waiting, n.most = 0, 0
 }
 
 // normals is Row without vectors.

@@ -63,8 +63,13 @@ func main() {
 	write(out, "elem_dispatch_amd64.go", gofmt(dispatch()))
 	write(out, "tile_dispatch_amd64.go", gofmt(tileDispatch()))
 	write(out, "narrow_dispatch_amd64.go", gofmt(narrowDispatch()))
-	write(out, "tile_arm64.s", tileNEON())
-	write(out, "tile_dispatch_arm64.go", gofmt(tileDispatchNEON()))
+	tileNEON(out)
+	elemNEON(out)
+	softmaxNEON(out)
+	layernormNEON(out)
+	winoNEON(out)
+	layoutNEON(out)
+	narrowNEON(out)
 }
 
 func write(dir, name string, text []byte) {

@@ -25,9 +25,13 @@ type shape struct {
 	avx512     bool
 	rows, vecs int  // vecs of this instruction set's width
 	lanes      bool // lane by lane, not broadcast: a depthwise convolution
+	group      int  // of lanes that see each other, 2 or 4: a grouped convolution
 }
 
 func (s shape) name() string {
+	if s.group > 0 {
+		return fmt.Sprintf("lanes%dx16by%d%s", s.rows, s.group, map[bool]string{false: "AVX2", true: "AVX512"}[s.avx512])
+	}
 	if s.lanes {
 		return fmt.Sprintf("lanes%dx16%s", s.rows, map[bool]string{false: "AVX2", true: "AVX512"}[s.avx512])
 	}
@@ -41,12 +45,23 @@ func (s shape) name() string {
 // two broadcasts at once.
 const rows512, rows2 = 14, 6
 
+// Groups of lanes that a permutation within 16 bytes spreads.
+var groups = []int{2, 4}
+
 func shapes() (all []shape) {
 	for r := 1; r <= rows512; r++ {
 		all = append(all, shape{avx512: true, rows: r, vecs: 2}, shape{avx512: true, rows: r, vecs: 1}, shape{avx512: true, rows: r, vecs: 1, lanes: true})
 	}
 	for r := 1; r <= rows2; r++ {
 		all = append(all, shape{rows: r, vecs: 2}, shape{rows: r, vecs: 2, lanes: true})
+	}
+	for _, g := range groups {
+		for r := 1; r <= rows512; r++ {
+			all = append(all, shape{avx512: true, rows: r, vecs: 1, lanes: true, group: g})
+		}
+		for r := 1; r <= rows2; r++ {
+			all = append(all, shape{rows: r, vecs: 2, lanes: true, group: g})
+		}
 	}
 	return
 }
@@ -96,7 +111,9 @@ func (s shape) emit(c *build.Context) {
 	field := func(disp int) operand.Mem { return at(reg.R14, disp) }
 
 	half := !s.avx512 && !s.lanes
-	if s.lanes {
+	if s.group > 0 {
+		function(c, s.name(), "", fmt.Sprintf("%s computes %d pixels of 16 lanes in groups of %d; see tile.lanes.", s.name(), s.rows, s.group))
+	} else if s.lanes {
 		function(c, s.name(), "", fmt.Sprintf("%s computes %d pixels of 16 lanes; see tile.lanes.", s.name(), s.rows))
 	} else if s.avx512 {
 		function(c, s.name(), "", fmt.Sprintf("%s computes %d rows of %d vectors of 16 outputs; see tile.", s.name(), s.rows, s.vecs))
@@ -208,7 +225,10 @@ func (s shape) emit(c *build.Context) {
 	for i := 1; i < len(ptr); i++ {
 		c.LEAQ(operand.Mem{Base: ptr[i-1], Index: reg.RDI, Scale: 1}, ptr[i])
 	}
-	if s.lanes {
+	switch {
+	case s.group > 0:
+		s.grouped(c, vreg, sum, width, row)
+	case s.lanes:
 		for v := 0; v < s.vecs; v++ {
 			c.VMOVUPS(at(reg.RDX, v*width), weight(v))
 			for r := 0; r < s.rows; r++ {
@@ -216,7 +236,7 @@ func (s shape) emit(c *build.Context) {
 			}
 		}
 		c.ADDQ(operand.U8(64), reg.RDX)
-	} else {
+	default:
 		s.steps(c, ptr, step, field)
 	}
 	c.ADDQ(operand.U8(4), reg.RBX)
@@ -240,6 +260,39 @@ func (s shape) emit(c *build.Context) {
 	walk(tC, tCrow, tCvec, func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
 	c.VZEROUPPER()
 	c.RET()
+}
+
+// grouped emits a segment of a grouped convolution: the j'th lane of every group,
+// spread over its group, times the j'th weights.
+func (s shape) grouped(c *build.Context, vreg func(int) reg.Register, sum func(r, v int) reg.Register, width int, row func(r, disp int) operand.Mem) {
+	first := s.rows * s.vecs // free registers
+	spread := func(j int) operand.U8 {
+		if s.group == 4 {
+			return operand.U8(j * 0b01_01_01_01)
+		}
+		return operand.U8(j*0b01_01_01_01 + 0b10_10_00_00)
+	}
+	turn := 0
+	for v := 0; v < s.vecs; v++ {
+		weight := func(j int) operand.Op { return operand.Mem{Base: reg.RDX, Disp: 64*j + v*width} }
+		temps, at := 4, first
+		if s.avx512 { // with registers enough for the weights
+			for j := 0; j < s.group; j++ {
+				c.VMOVUPS(weight(j), vreg(first+j))
+			}
+			weight = func(j int) operand.Op { return vreg(first + j) }
+			at += s.group
+		}
+		for r := 0; r < s.rows; r++ {
+			for j := 0; j < s.group; j++ {
+				t := vreg(at + turn%temps)
+				turn++
+				c.VPERMILPS(spread(j), row(r, v*width), t)
+				c.VFMADD231PS(weight(j), t, sum(r, v))
+			}
+		}
+	}
+	c.ADDQ(operand.U32(64*s.group), reg.RDX)
 }
 
 // steps emits the loop over the k of a segment.
@@ -288,16 +341,29 @@ func tileDispatch() string {
 		fmt.Fprintf(&b, "case %d: %s(t, half)\n", r, shape{rows: r, vecs: 2}.name())
 	}
 	b.WriteString("}\n}\nreturn true\n}\nreturn false\n}\n\n")
-	b.WriteString("// lanesSIMD is tileSIMD for tile.lanes.\nfunc lanesSIMD(t *tile, rows int) bool {\nswitch isa {\n")
+	b.WriteString("// lanesSIMD is tileSIMD for tile.lanes.\nfunc lanesSIMD(t *tile, rows int) bool {\n")
+	lanesDispatch(&b, 0)
+	b.WriteString("return false\n}\n\n")
+	b.WriteString("// groupsSIMD is lanesSIMD for groups of lanes.\nfunc groupsSIMD(t *tile, rows, group int) bool {\nswitch group {\n")
+	for _, g := range groups {
+		fmt.Fprintf(&b, "case %d:\n", g)
+		lanesDispatch(&b, g)
+	}
+	b.WriteString("}\nreturn false\n}\n\n")
+	b.WriteString(wideDispatch())
+	return b.String()
+}
+
+// lanesDispatch writes the choice among the functions of a group.
+func lanesDispatch(b *strings.Builder, group int) {
+	b.WriteString("switch isa {\n")
 	for _, avx512 := range []bool{true, false} {
 		most := map[bool]int{true: rows512, false: rows2}[avx512]
-		fmt.Fprintf(&b, "case %s:\nswitch rows {\n", map[bool]string{true: "avx512", false: "avx2"}[avx512])
+		fmt.Fprintf(b, "case %s:\nswitch rows {\n", map[bool]string{true: "avx512", false: "avx2"}[avx512])
 		for r := 1; r <= most; r++ {
-			fmt.Fprintf(&b, "case %d: %s(t)\n", r, shape{avx512: avx512, rows: r, lanes: true}.name())
+			fmt.Fprintf(b, "case %d: %s(t)\n", r, shape{avx512: avx512, rows: r, lanes: true, group: group}.name())
 		}
 		b.WriteString("}\nreturn true\n")
 	}
-	b.WriteString("}\nreturn false\n}\n")
-	b.WriteString(wideDispatch())
-	return b.String()
+	b.WriteString("}\n")
 }

@@ -2,7 +2,12 @@ module asm
 
 go 1.26
 
-require github.com/mmcloughlin/avo v0.6.0
+require (
+	github.com/mmcloughlin/avo v0.6.0
+	neon v0.0.0
+)
+
+replace neon => ../../../../onnxrun/internal/kernel/_asm/neon
 
 require (
 	golang.org/x/mod v0.29.0 // indirect

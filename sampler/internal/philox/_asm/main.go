@@ -24,7 +24,9 @@ func main() {
 	c.ConstraintExpr("!purego")
 	t := &table{c: c, used: map[uint64]bool{}}
 	for _, wide := range []bool{true, false} {
-		(&em{Context: c, avx512: wide, table: t}).normals()
+		for pairs := 2; pairs > 0; pairs-- {
+			(&em{Context: c, avx512: wide, table: t}).normals(pairs)
+		}
 	}
 	t.flush()
 	file, err := c.Result()
@@ -49,6 +51,7 @@ func main() {
 			log.Fatal(err)
 		}
 	}
+	normalsNEON(os.Args[1])
 }
 
 // checkAVX2 refuses registers that only AVX-512 has in the function for AVX2:

@@ -11,18 +11,26 @@ import (
 // normals emits the whole way from counters to normals: 8 blocks at a time, a
 // block a lane, in one vector or two halves. The words live in lanes of 64
 // bits, so that one multiplication makes both halves of a product and nothing
-// is shuffled; what is above bit 31 of a lane is left over and ignored.
-func (e *em) normals() {
-	name, halves, width := "normalsAVX2", 2, 32
+// is shuffled; what is above bit 31 of a lane is left over and ignored. Of
+// pairs 1 only the first two normals of a block are made, and half of the
+// transformation.
+func (e *em) normals(pairs int) {
+	name, isa, halves, width := "normals", "AVX2", 2, 32
 	if e.avx512 {
-		name, halves, width = "normalsAVX512", 1, 64
+		isa, halves, width = "AVX512", 1, 64
 	}
+	about := []string{"makes n times 8 blocks, 32 normals, with the counters of ctr, whose",
+		"first word grows by 8 each time: Keys.normals in vectors."}
+	if pairs == 1 {
+		name, about = "pairs", []string{"makes the first two normals of n times 8 blocks, 16 normals, with the",
+			"counters of ctr, whose first word grows by 8 each time."}
+	}
+	name += isa
 	e.Function(name)
 	e.Attributes(attr.NOSPLIT)
 	e.Pragma("noescape")
 	e.SignatureExpr("func(dst *float32, n int, ctr *[4][8]uint64, keys *[10][2]uint32)")
-	e.Doc(name+" makes n times 8 blocks, 32 normals, with the counters of ctr, whose",
-		"first word grows by 8 each time: Keys.normals in vectors.")
+	e.Doc(name+" "+about[0], about[1])
 	dst, n := e.Load(e.Param("dst"), e.GP64()), e.Load(e.Param("n"), e.GP64())
 	ctr, keys := e.Load(e.Param("ctr"), e.GP64()), e.Load(e.Param("keys"), e.GP64())
 	// The words of all four indices, and the counters' first words.
@@ -32,12 +40,12 @@ func (e *em) normals() {
 		e.VMOVUPD(e.load(operand.Mem{Base: ctr, Disp: h * width}), first.Offset(h*width))
 	}
 	e.Label("group")
-	e.words(halves, width, ctr, keys, scratch, first)
+	e.words(pairs, halves, width, ctr, keys, scratch, first)
 	// All radii first: their long chains of divisions and roots then overlap.
 	var r, even, odd [4]vec
 	at := func(j, h int) operand.Mem { return scratch.Offset(j*64 + h*width) }
 	each := func(f func(k, j, h int)) {
-		for k := 0; k < 2*halves; k++ {
+		for k := 0; k < pairs*halves; k++ {
 			f(k, k/halves*2, k%halves)
 		}
 	}
@@ -46,20 +54,31 @@ func (e *em) normals() {
 		sin, cos := e.sincosTurn(e.load(at(j+1, h)))
 		even[k], odd[k] = e.round32(e.mul(r[k], cos)), e.round32(e.mul(r[k], sin))
 	})
-	z := [4]vec{even[0], odd[0], even[1], odd[1]}
-	if halves == 2 {
-		z = [4]vec{e.both128(even[:2]), e.both128(odd[:2]), e.both128(even[2:]), e.both128(odd[2:])}
+	var z []vec
+	for j := 0; j < pairs; j++ {
+		if halves == 2 {
+			z = append(z, e.both128(even[2*j:]), e.both128(odd[2*j:]))
+		} else {
+			z = append(z, even[j], odd[j])
+		}
 	}
-	e.transpose(z, dst)
-	e.ADDQ(operand.U8(128), dst)
+	if pairs == 1 {
+		l, h := e.unpack(z[0], z[1])
+		e.inOrder(l, h, dst, 0, 32)
+		e.ADDQ(operand.U8(64), dst)
+	} else {
+		e.transpose([4]vec(z), dst)
+		e.ADDQ(operand.U8(128), dst)
+	}
 	e.DECQ(n)
 	e.JNE(operand.LabelRef("group"))
 	e.VZEROUPPER()
 	e.RET()
 }
 
-// words makes the ten rounds of Philox4x32, and moves the counters on.
-func (e *em) words(halves, width int, ctr, keys reg.Register, scratch, first operand.Mem) {
+// words makes the ten rounds of Philox4x32, keeps the words of so many pairs,
+// and moves the counters on.
+func (e *em) words(pairs, halves, width int, ctr, keys reg.Register, scratch, first operand.Mem) {
 	var x [2][4]vec
 	for h := 0; h < halves; h++ {
 		x[h][0] = e.load(first.Offset(h * width))
@@ -84,7 +103,7 @@ func (e *em) words(halves, width int, ctr, keys reg.Register, scratch, first ope
 		}
 	}
 	for h := 0; h < halves; h++ {
-		for j := 0; j < 4; j++ {
+		for j := 0; j < 2*pairs; j++ {
 			e.VMOVUPD(x[h][j], scratch.Offset(j*64+h*width))
 		}
 	}
@@ -195,27 +214,35 @@ func (e *em) both128(h []vec) vec {
 // transpose writes the normals of 8 blocks, z_j of all of them in z[j], block
 // after block.
 func (e *em) transpose(z [4]vec, dst reg.Register) {
-	unpack := func(a, b vec) (l, h vec) {
-		l, h = e.YMM(), e.YMM()
-		e.VUNPCKLPS(b, a, l)
-		e.VUNPCKHPS(b, a, h)
-		return l, h
-	}
 	join := func(a, b vec) (l, h vec) {
 		l, h = e.YMM(), e.YMM()
 		e.VUNPCKLPD(b, a, l)
 		e.VUNPCKHPD(b, a, h)
 		return l, h
 	}
-	a, b := unpack(z[0], z[1])
-	c, d := unpack(z[2], z[3])
+	a, b := e.unpack(z[0], z[1])
+	c, d := e.unpack(z[2], z[3])
 	b04, b15 := join(a, c)
 	b26, b37 := join(b, d)
-	for k, pair := range [2][2]vec{{b04, b15}, {b26, b37}} {
-		l, h := e.YMM(), e.YMM()
-		e.VPERM2F128(operand.U8(0x20), pair[1], pair[0], l)
-		e.VPERM2F128(operand.U8(0x31), pair[1], pair[0], h)
-		e.VMOVUPS(l, operand.Mem{Base: dst, Disp: 32 * k})
-		e.VMOVUPS(h, operand.Mem{Base: dst, Disp: 64 + 32*k})
-	}
+	e.inOrder(b04, b15, dst, 0, 64)
+	e.inOrder(b26, b37, dst, 32, 64)
+}
+
+// unpack puts the values of a and b alternately, those of either half's lower
+// pairs in l.
+func (e *em) unpack(a, b vec) (l, h vec) {
+	l, h = e.YMM(), e.YMM()
+	e.VUNPCKLPS(b, a, l)
+	e.VUNPCKHPS(b, a, h)
+	return l, h
+}
+
+// inOrder writes the lower halves of a and b at a place, and the upper ones
+// behind it by a gap.
+func (e *em) inOrder(a, b vec, dst reg.Register, at, gap int) {
+	l, h := e.YMM(), e.YMM()
+	e.VPERM2F128(operand.U8(0x20), b, a, l)
+	e.VPERM2F128(operand.U8(0x31), b, a, h)
+	e.VMOVUPS(l, operand.Mem{Base: dst, Disp: at})
+	e.VMOVUPS(h, operand.Mem{Base: dst, Disp: at + gap})
 }
