@@ -127,7 +127,7 @@ func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 	}
 	for k, i := range d.id {
 		path := &d.path[i]
-		units := max(1, math.Floor(d.h[i]/end*brownianEnd+0.5))
+		units := max(1, math.Floor(float64(d.h[i]/end*brownianEnd)+0.5))
 		d.to[i], d.next[i] = eps, last
 		if n := float64(path.at) - units; n > float64(last) {
 			d.next[i], d.to[i] = uint32(n), n/brownianEnd*end
@@ -164,7 +164,7 @@ func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 		for j, v := range p {
 			k2 := float64(cx*float64(v)) + float64(cs*float64(s[j])) + float64(cz*path.sum[j])
 			delta := max(atol, rtol*max(math.Abs(float64(before[j])), math.Abs(float64(v))))
-			half := (k2 - float64(kRow[j])) / 2
+			half := float64((k2 - float64(kRow[j])) / 2)
 			e := half / delta
 			sum += float64(e * e)
 			kRow[j] = float32(float64(x[j]) + float64(kRow[j]) + half) // x''

@@ -50,6 +50,7 @@ type Batch struct {
 	drawn    [256]uint32
 	wide     *wide
 	bench    bench
+	sorted   []float32 // of one sample, for quantiles
 }
 
 // Progress tells how far a run has come.

@@ -78,6 +78,8 @@ func samplers() map[string]setup {
 	}
 	all["ddim clip"] = setup{DDIM{Sigmas: levels, Eta: 1, Clip: 0.5}, schedules.Sigma{}, 4}
 	all["ddpm clip"] = setup{DDPM{Sigmas: levels, Clip: 0.5}, schedules.Sigma{}, 4}
+	all["ddim threshold"] = setup{DDIM{Sigmas: levels, Eta: 1, Threshold: Threshold{0.7, 1.5}}, schedules.Sigma{}, 4}
+	all["dpm++2m threshold"] = setup{Threshold{0.7, 1.5}.Of(DPMpp{Sigmas: levels}), schedules.Sigma{}, 4}
 	for name, sde := range map[string]schedules.SDE{"ve": ve, "vp": schedules.VP{}, "sub-vp": schedules.SubVP{}} {
 		for predictor, step := range predictors {
 			if _, ok := sde.(schedules.Chain); predictor == "ancestral" && !ok {
@@ -372,6 +374,13 @@ func TestSettingsAreChecked(t *testing.T) {
 		"LMS-5":              LMS{Sigmas: []float64{1, 0}, Order: 5},
 		"negative clip":      DDIM{Sigmas: []float64{1, 0}, Clip: -1},
 		"negative clip too":  DDPM{Sigmas: []float64{1, 0}, Clip: -1},
+		"quantile 2":         Threshold{Ratio: 2}.Of(DPMpp{Sigmas: []float64{1, 0}}),
+		"quantile 0":         DDIM{Sigmas: []float64{1, 0}, Threshold: Threshold{Most: 2}},
+		"threshold below 1":  Threshold{Ratio: 1, Most: 0.5}.Of(DEIS{Sigmas: []float64{1, 0}}),
+		"DEIS-4":             DEIS{Sigmas: []float64{1, 0}, Order: 4},
+		"a middle too few":   PNDM{Sigmas: []float64{4, 3, 2, 1}, Middles: []float64{3.5, 2.5}},
+		"a middle outside":   PNDM{Sigmas: []float64{4, 3}, Middles: []float64{3}},
+		"two beginnings":     PNDM{Sigmas: []float64{4, 3}, Middles: []float64{3.5}, LowerOrders: true},
 		"zero Consistent":    Consistent{},
 		"too small a step":   Consistent{Sigmas: []float64{2, 1}, Eps: 0.1},
 		"zero AdaptiveSDE":   AdaptiveSDE{},
@@ -434,6 +443,10 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	for name := range few {
 		checkAllocs(t, name, few[name], many[name], schedules.Sigma{})
 	}
+	thresholded := func(n int) Sampler {
+		return Threshold{0.7, 2}.Of(DPMpp{Sigmas: schedules.Geometric(4, 0.05, n)})
+	}
+	checkAllocs(t, "threshold", thresholded(5), thresholded(60), schedules.Sigma{})
 	levels := func(n int) Sampler {
 		return Consistent{Sigmas: schedules.Geometric(4, 0.05, n), Eps: 0.0025, Denoise: true}
 	}
@@ -484,6 +497,7 @@ func BenchmarkStep(b *testing.B) {
 	table["annealed"] = Annealed{Sigmas: []float64{1}, Steps: steps, Eps: 0.1}
 	table["consistent"] = Consistent{Sigmas: schedules.Geometric(4, 0.05, steps), Eps: 0.3 * 0.0025}
 	table["ddim clip"] = DDIM{Sigmas: append(schedules.Geometric(4, 0.05, steps), 0), Eta: 1, Clip: 1}
+	table["dpm++2m threshold"] = Threshold{0.995, 2}.Of(DPMpp{Sigmas: append(schedules.Geometric(4, 0.05, steps), 0)})
 	for name, step := range predictors {
 		table["pc "+name] = PC{SDE: ve, N: steps, Predictor: step}
 	}
@@ -560,6 +574,11 @@ func TestSamplesAreFrozen(t *testing.T) {
 		"dpm fast":                               0x5cf6b0ce486ce503,
 		"dpm adaptive 3 true":                    0x29296e789d99c8b8,
 		"dpm adaptive 2 false":                   0x7dd272e29b37f1e6,
+		"plms":                                   0x33fc66d0daa596b2,
+		"pndm, above 0":                          0x6f3c15fdcaa13519,
+		"deis-3":                                 0x87ffe8d3a1022390,
+		"ddim threshold":                         0x38ffaac3c7e27d17,
+		"dpm++2m threshold":                      0x417e1dc4db632ff,
 	} {
 		s := all[name]
 		b := &Batch{X: make([]float32, 20*testDim), Dim: testDim, Noise: Philox(2026)}

@@ -63,7 +63,7 @@ func cosinesOf(n int, kernel []float64) cosines {
 	// cos(πi/2n) for all i, of which every entry is one: exactly symmetric.
 	cos := make([]float64, 4*n)
 	for i := range cos {
-		cos[i] = math.Cos(math.Pi * float64(i) / float64(2*n))
+		_, cos[i] = schedules.Sincos(math.Pi * float64(i) / float64(2*n))
 	}
 	for k := range n {
 		scale := math.Sqrt(2 / float64(n))
@@ -75,7 +75,7 @@ func cosinesOf(n int, kernel []float64) cosines {
 		}
 		t.value[k] = kernel[0]
 		for r, g := range kernel[1:] {
-			t.value[k] += 2 * g * cos[2*k*(r+1)%(4*n)]
+			t.value[k] += float64(2 * g * cos[2*k*(r+1)%(4*n)])
 		}
 	}
 	return t

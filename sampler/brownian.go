@@ -111,7 +111,7 @@ const (
 
 // place is where σ stands on the path.
 func place(sigma float64) (uint32, error) {
-	n := math.Floor((schedules.Log(sigma)-pathFrom)/pathUnit + 0.5)
+	n := math.Floor(float64((schedules.Log(sigma)-pathFrom)/pathUnit) + 0.5)
 	if !(n >= 0 && n <= brownianEnd) {
 		return 0, fmt.Errorf("sampler: the noise level %g is beyond the Brownian path, which is from e^-16 to e^16", sigma)
 	}

@@ -1,6 +1,10 @@
 package sampler
 
-import "sampleonnx/schedules"
+import (
+	"sync"
+
+	"sampleonnx/schedules"
+)
 
 // FromVE is the inverse of [InVE]: the score at time t of a path, from a score
 // in VE coordinates, where x_t/α has the noise ρ = σ/α:
@@ -39,20 +43,23 @@ func PullPrecond(net Pullback, p schedules.Precond) Pullback {
 
 // pullInOut is vᵀ∂(skip·x + out·net(in·x, label))/∂x = skip·v + out·in·vᵀ∂net.
 func pullInOut(net Pullback, coeffs func(t float64) (skip, out, in, label float64)) Pullback {
+	var pool sync.Pool
 	return func(dst, v, x []float32, t []float64) error {
-		dim := len(x) / max(len(t), 1)
-		inner, labels := make([]float32, len(x)), make([]float64, len(t))
-		skips, outs := make([]float64, len(t)), make([]float64, len(t))
-		for i, at := range t {
-			skip, out, in, label := coeffs(at)
-			skips[i], outs[i], labels[i] = skip, out*in, label
-			scale(inner[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim], in)
+		s, _ := pool.Get().(*preconditioned)
+		if s == nil {
+			s = new(preconditioned)
 		}
-		if err := net(dst, v, inner, labels); err != nil {
+		defer pool.Put(s)
+		s.of(x, t, coeffs)
+		if err := net(dst, v, s.x, s.t); err != nil {
 			return err
 		}
-		for j, d := range dst {
-			dst[j] = float32(float64(outs[j/dim]*float64(d)) + float64(skips[j/dim]*float64(v[j])))
+		for i, dim := 0, len(x)/max(len(t), 1); i < len(t); i++ {
+			d, v := dst[i*dim:(i+1)*dim], v[i*dim:(i+1)*dim]
+			out, skip := s.out[i]*s.in[i], s.skip[i]
+			for j := range d {
+				d[j] = float32(float64(out*float64(d[j])) + float64(skip*float64(v[j])))
+			}
 		}
 		return nil
 	}

@@ -96,6 +96,32 @@ func TestPullbacksOfAdapters(t *testing.T) {
 	}
 }
 
+// An adapter is called at every evaluation and keeps its room.
+func TestAdaptersDoNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools")
+	}
+	vp := schedules.VP{}
+	net := Field(func(dst, x []float32, t []float64) error { copy(dst, x); return nil })
+	pull := Pullback(func(dst, v, x []float32, t []float64) error { copy(dst, v); return nil })
+	inside := InVE(FromVelocity(net, vp), vp)
+	x, v, dst, times := make([]float32, 12), make([]float32, 12), make([]float32, 12), []float64{0.9, 0.3, 0.3}
+	for name, f := range map[string]Pullback{
+		"PullNoise": PullNoise(pull, vp), "PullNormalised": PullNormalised(pull, vp), "PullDenoiser": PullDenoiser(pull, vp),
+		"PullVelocity": PullVelocity(pull, vp), "PullFlow": PullFlow(pull), "PullVE": PullVE(pull, vp), "PullPrecond": PullPrecond(pull, schedules.EDM(0.5)),
+		"CentralDifference":    CentralDifference(net, vp, 0.02),
+		"InVE of FromVelocity": func(dst, _, x []float32, t []float64) error { return inside(dst, x, t) },
+	} {
+		if n := testing.AllocsPerRun(50, func() {
+			if err := f(dst, v, x, times); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0.5 {
+			t.Errorf("%s: %v allocations a call", name, n)
+		}
+	}
+}
+
 // straight measures the affine map of a run on the Gaussian's exact velocity, in float64.
 func straight(t *testing.T, s Straight) (o, a float64) {
 	t.Helper()

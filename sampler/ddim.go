@@ -12,18 +12,27 @@ import (
 //	x ← x̂_0 + √(t²−u²) ε + u z,  u² = η² t²(s²−t²)/s²
 //
 // Without Clip it is [Euler] with Eta. Clip bounds the data that x̂_0 may be, as
-// diffusers does by default (with 1), and leaves ε as predicted. The authors' ladder
+// diffusers does by default (with 1), and leaves ε as predicted; Threshold, where
+// there is one, is in its place. The authors' ladder
 // is [schedules.Ladder] of [schedules.Discrete] at a spacing's times, then 0
 // or ᾱ_0's level. Order 1, one evaluation a step.
 type DDIM struct {
 	Sigmas []float64
 	Eta    float64 // 0 is deterministic, 1 is DDPM
 	Clip   float64 // bound of |x̂_0|; 0 is none
+
+	Threshold Threshold // of x̂_0
 }
 
 func (d DDIM) Sample(ctx context.Context, b *Batch, score Field) error {
 	if d.Clip < 0 {
 		return fmt.Errorf("sampler: DDIM cannot clip to %g", d.Clip)
+	}
+	thresholds := d.Threshold != (Threshold{})
+	if thresholds {
+		if err := d.Threshold.check(); err != nil {
+			return err
+		}
 	}
 	b.keep(1)
 	const x0 = atPast
@@ -31,7 +40,10 @@ func (d DDIM) Sample(ctx context.Context, b *Batch, score Field) error {
 		if err := b.denoise(score, atX, s, x0); err != nil {
 			return err
 		}
-		if d.Clip > 0 {
+		switch {
+		case thresholds:
+			b.threshold(x0, d.Threshold)
+		case d.Clip > 0:
 			b.clip(x0, d.Clip)
 		}
 		return b.land(up, term{1, x0}, term{-t * s, atScore})

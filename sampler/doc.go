@@ -55,6 +55,10 @@
 //	DPMpp2S                   2      2             no      Lu et al. 2022b
 //	DPMpp2S, Eta              2      2             yes     dpmpp_2s_ancestral of k-diffusion
 //	DPMpp, Order 1 … 3        1 … 3  1             no      Lu et al. 2022b; 2 is dpmpp_2m
+//	DEIS, Order 1 … 3         Order  1             no      Zhang & Chen 2022, tAB in ln ρ
+//	PNDM                      2      1, and one    no      Liu et al. 2022; PLMS of latent diffusion
+//	PNDM, Middles             2      1, first 4    no      Liu et al. 2022, F-PNDM
+//	PNDM, LowerOrders         2      1             no      Zhang & Chen 2022, iPNDM
 //	DPMppSDE                  2      2             path    dpmpp_sde of k-diffusion
 //	DPMpp2MSDE                2      1             path    dpmpp_2m_sde; Lu et al. 2022b
 //	DPMpp3MSDE                2      1             path    dpmpp_3m_sde of k-diffusion
@@ -63,6 +67,9 @@
 //	DDPM                      1      1             yes     Ho et al. 2020
 //	Straight                  1      1             no      Liu et al. 2023, Lipman et al. 2023; of a velocity
 //	Straight, Heun            2      2             no      Heun's method on the same path
+//
+// [Threshold] is a sampler of any of these on a ladder with x̂_0 thresholded, for
+// strong guidance.
 //
 // Orders above 2 of the multistep samplers are those between their ends: they
 // begin, and UniPC ends, in lower order, and one step in order 1 is an error of
@@ -131,10 +138,12 @@
 // only if the noise was there before.
 //
 // Why own logarithm, sine and cosine? Package math has assembly on some
-// machines and fused products on others; noise should be the same bits
+// machines and fused products on others; samples should be the same bits
 // everywhere. For the same reason products are rounded, float64(x*y), before
-// they are added. The assembly in internal/philox, which makes eight blocks at
-// once, does what its Go code does in the same order, and fuses nothing either.
+// they are added, by samplers and schedules alike; a test reads what the
+// compiler makes of them where it may fuse. The assembly in internal/philox,
+// which makes eight blocks at once, does what its Go code does in the same
+// order, and fuses nothing either.
 //
 // Why is the state float32? The networks are, and the published code is;
 // coefficients and sums are float64, and each step rounds once. An ODE's

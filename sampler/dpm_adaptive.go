@@ -261,7 +261,7 @@ func (d *dpmPair) judge(out []float64, end float64) {
 				f += float64(b * schedules.Log(e[k]))
 			}
 		}
-		f = 1 + arctan(schedules.Exp(f)-1)
+		f = 1 + schedules.Atan(schedules.Exp(f)-1)
 		d.h[i] *= f
 		if f >= d.safety {
 			e[1], e[2] = e[0], e[1]
@@ -297,16 +297,3 @@ func (d *dpmPair) norm(i int) float64 {
 }
 
 func (d *dpmPair) row(v []float64, i int) []float64 { return v[i*d.size : (i+1)*d.size] }
-
-// arctan has the same bits everywhere, unlike math.Atan, which may be fused.
-func arctan(x float64) float64 {
-	// Half of the angle, four times; what is left has a tangent below .1.
-	for range 4 {
-		x /= 1 + math.Sqrt(1+float64(x*x))
-	}
-	z, sum := float64(x*x), 0.0
-	for k := 17.0; k >= 1; k -= 2 {
-		sum = 1/k - float64(z*sum)
-	}
-	return 16 * float64(x*sum)
-}

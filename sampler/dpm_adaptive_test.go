@@ -155,12 +155,3 @@ func TestDPMAdaptiveDenoise(t *testing.T) {
 		t.Errorf("%d and %d calls", b[0].Calls, b[1].Calls)
 	}
 }
-
-func TestArctan(t *testing.T) {
-	for x := -1.0; x < 1e12; x += 0.01 + math.Abs(x)/7 {
-		closeTo(t, "arctan", arctan(x), math.Atan(x), 4e-16*max(1, math.Abs(x)))
-	}
-	if math.Abs(arctan(math.Inf(1))-math.Pi/2) > 1e-15 {
-		t.Errorf("arctan(∞) is %v", arctan(math.Inf(1)))
-	}
-}

@@ -53,13 +53,18 @@ func (p DPMpp2S) Sample(ctx context.Context, b *Batch, score Field) error {
 // the second derivative in Taylor's formula: its third order converges as the
 // second does, by measurement. Halved does as they do.
 //
+// With Heun the second order's ½φ_1 is −(φ_1/h+1), the exact integral of the
+// polynomial (diffusers' solver_type heun).
+//
 // One evaluation a step. It starts with lower orders, steps to 0 in the first,
-// and with fewer than ten steps ends in lower orders too, as the authors' code
-// does (k-diffusion's dpmpp_2m does not, diffusers does below fifteen).
+// and with fewer than Lower steps ends in lower orders too.
 type DPMpp struct {
-	Sigmas []float64
-	Order  int  // 0 means 2
-	Halved bool // order 3 as published, with half of Δ_2
+	Sigmas    []float64
+	Order     int  // 0 means 2
+	Halved    bool // order 3 as published, with half of Δ_2
+	Heun      bool // of order 2
+	Lower     int  // 0 means 10, as in the authors' code; diffusers has 15, k-diffusion's dpmpp_2m none, which is −1
+	EulerLast bool // the last step is of order 1 whatever n (diffusers' euler_at_final)
 }
 
 func (p DPMpp) Sample(ctx context.Context, b *Batch, score Field) error {
@@ -69,6 +74,10 @@ func (p DPMpp) Sample(ctx context.Context, b *Batch, score Field) error {
 	}
 	if most < 1 || most > 3 {
 		return fmt.Errorf("sampler: DPM-Solver++ has the orders 1, 2 and 3, not %d", p.Order)
+	}
+	few := p.Lower
+	if few == 0 {
+		few = 10
 	}
 	b.keep(most)
 	const d0, d1, d2 = atPast, atPast + 1, atPast + 2
@@ -80,8 +89,11 @@ func (p DPMpp) Sample(ctx context.Context, b *Batch, score Field) error {
 			return err
 		}
 		order := min(most, i+1)
-		if n < 10 {
+		if n < few {
 			order = min(order, n-i)
+		}
+		if p.EulerLast && i == n-1 {
+			order = 1
 		}
 		phi1 := t/s - 1
 		if order == 1 || t == 0 {
@@ -92,6 +104,9 @@ func (p DPMpp) Sample(ctx context.Context, b *Batch, score Field) error {
 		r0 := schedules.Log(p.Sigmas[i-1]/s) / h
 		if order == 2 {
 			c := -phi1 / (2 * r0)
+			if p.Heun {
+				c = (phi1/h + 1) / r0
+			}
 			b.arrive(0, term{t / s, atX}, term{c - phi1, d0}, term{-c, d1})
 			return nil
 		}

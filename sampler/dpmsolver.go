@@ -74,12 +74,12 @@ func (p DPMSolver) Sample(ctx context.Context, b *Batch, score Field) error {
 		if err := b.noiseOf(score, u, s1, epsMid); err != nil {
 			return err
 		}
-		c := 2 * ((s-s2)/(h*2/3) - s2)
+		c := float64(2 * ((s-s2)/(h*2/3) - s2))
 		b.set(u, term{1, atX}, term{s2 - s + c, eps}, term{-c, epsMid})
 		if err := b.noiseOf(score, u, s2, epsMid); err != nil {
 			return err
 		}
-		c = 1.5 * ((s-t)/h - t)
+		c = float64(1.5 * ((s-t)/h - t))
 		return b.land(up, term{1, atX}, term{t - s + c, eps}, term{-c, epsMid})
 	})
 }

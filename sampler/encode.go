@@ -3,6 +3,8 @@ package sampler
 import (
 	"context"
 	"math"
+
+	"sampleonnx/schedules"
 )
 
 // Encode carries data in b.X along the probability-flow ODE from Eps to T: what
@@ -34,17 +36,21 @@ func (f Flow) Encode(ctx context.Context, b *Batch, score Field) error {
 // far inside. Parallel vectors, and all of one dimension, have no such circle,
 // and get the line.
 func Slerp(dst, a, b []float32, dim int, part float64) {
-	for from := 0; from < len(dst); from += dim {
-		d, a, b := dst[from:from+dim], a[from:from+dim], b[from:from+dim]
+	for i := range len(dst) / dim {
+		from, to := i*dim, (i+1)*dim
+		d, a, b := dst[from:to], a[from:to], b[from:to]
 		dot := 0.0
 		for i, v := range a {
 			dot += float64(float64(v) * float64(b[i]))
 		}
 		ca, cb := 1-part, part
 		norms := math.Sqrt(squares(a)) * math.Sqrt(squares(b))
-		omega := math.Acos(max(-1, min(1, dot/norms)))
-		if sin := math.Sin(omega); sin > 1e-6 {
-			ca, cb = math.Sin((1-part)*omega)/sin, math.Sin(part*omega)/sin
+		cos := max(-1, min(1, dot/norms))
+		if sin := math.Sqrt((1 - cos) * (1 + cos)); sin > 1e-6 {
+			omega := 2 * schedules.Atan(sin/(1+cos))
+			sa, _ := schedules.Sincos(float64((1 - part) * omega))
+			sb, _ := schedules.Sincos(float64(part * omega))
+			ca, cb = sa/sin, sb/sin
 		}
 		for i, v := range a {
 			d[i] = float32(float64(ca*float64(v)) + float64(cb*float64(b[i])))

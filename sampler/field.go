@@ -68,27 +68,32 @@ func FromVelocity(net Field, path schedules.Path) Field {
 // convert returns score = cx·x + cn·net.
 func convert(net Field, path schedules.Path, coeffs func(alpha, sigma float64) (cx, cn float64)) Field {
 	return func(dst, x []float32, t []float64) error {
-		if err := net(dst, x, t); err != nil || len(t) == 0 {
+		if err := net(dst, x, t); err != nil {
 			return err
 		}
-		dim := len(x) / len(t)
-		var cx, cn float64
-		for i, v := range t {
-			if i == 0 || v != t[i-1] {
-				cx, cn = coeffs(path.Marginal(v))
-			}
-			d, x := dst[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim]
-			if cx == 0 {
-				for j := range d {
-					d[j] = float32(cn * float64(d[j]))
-				}
-				continue
-			}
-			for j := range d {
-				d[j] = float32(float64(cx*float64(x[j])) + float64(cn*float64(d[j])))
-			}
-		}
+		onPath(dst, x, t, path, coeffs)
 		return nil
+	}
+}
+
+// onPath is dst = cx·x + cn·dst.
+func onPath(dst, x []float32, t []float64, path schedules.Path, coeffs func(alpha, sigma float64) (cx, cn float64)) {
+	dim := len(x) / max(len(t), 1)
+	var cx, cn float64
+	for i, v := range t {
+		if i == 0 || v != t[i-1] {
+			cx, cn = coeffs(path.Marginal(v))
+		}
+		d, x := dst[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim]
+		if cx == 0 {
+			for j := range d {
+				d[j] = float32(cn * float64(d[j]))
+			}
+			continue
+		}
+		for j := range d {
+			d[j] = float32(float64(cx*float64(x[j])) + float64(cn*float64(d[j])))
+		}
 	}
 }
 
@@ -145,36 +150,18 @@ func fromPrecond(p schedules.Precond) func(sigma float64) (skip, out, in, label 
 
 // inOut is skip·x + out·net(in·x, label).
 func inOut(net Field, coeffs func(sigma float64) (skip, out, in, label float64)) Field {
-	type scratch struct {
-		x         []float32
-		t         []float64
-		skip, out []float64
-	}
 	var pool sync.Pool
 	return func(dst, x []float32, t []float64) error {
-		if len(t) == 0 {
-			return net(dst, x, t)
-		}
-		s, _ := pool.Get().(*scratch)
+		s, _ := pool.Get().(*preconditioned)
 		if s == nil {
-			s = new(scratch)
+			s = new(preconditioned)
 		}
 		defer pool.Put(s)
-		n, dim := len(t), len(x)/len(t)
-		s.x, s.t, s.skip, s.out = grow(s.x, len(x)), grow(s.t, n), grow(s.skip, n), grow(s.out, n)
-		in := 1.0
-		for i, v := range t {
-			if i > 0 && v == t[i-1] {
-				s.skip[i], s.out[i], s.t[i] = s.skip[i-1], s.out[i-1], s.t[i-1]
-			} else {
-				s.skip[i], s.out[i], in, s.t[i] = coeffs(v)
-			}
-			scale(s.x[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim], in)
-		}
+		s.of(x, t, coeffs)
 		if err := net(dst, s.x, s.t); err != nil {
 			return err
 		}
-		for i := range t {
+		for i, dim := 0, len(x)/max(len(t), 1); i < len(t); i++ {
 			d, x := dst[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim]
 			rows := [2]row[float32]{{s.out[i], d}, {s.skip[i], x}}
 			if s.skip[i] == 0 {
@@ -184,5 +171,26 @@ func inOut(net Field, coeffs func(sigma float64) (skip, out, in, label float64))
 			}
 		}
 		return nil
+	}
+}
+
+// preconditioned is what a network inside is asked, in·x at its labels, and what its
+// answer is multiplied by.
+type preconditioned struct {
+	x                []float32
+	t, skip, out, in []float64
+}
+
+func (s *preconditioned) of(x []float32, t []float64, coeffs func(sigma float64) (skip, out, in, label float64)) {
+	n, dim := len(t), len(x)/max(len(t), 1)
+	s.x, s.t = grow(s.x, len(x)), grow(s.t, n)
+	s.skip, s.out, s.in = grow(s.skip, n), grow(s.out, n), grow(s.in, n)
+	for i, v := range t {
+		if i > 0 && v == t[i-1] {
+			s.skip[i], s.out[i], s.in[i], s.t[i] = s.skip[i-1], s.out[i-1], s.in[i-1], s.t[i-1]
+		} else {
+			s.skip[i], s.out[i], s.in[i], s.t[i] = coeffs(v)
+		}
+		scale(s.x[i*dim:(i+1)*dim], x[i*dim:(i+1)*dim], s.in[i])
 	}
 }

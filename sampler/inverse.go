@@ -212,7 +212,7 @@ func agreeing[F float](m Measurement, b *Batch, score func(dst, x []F, t []float
 			// s changes by α/σ² times the change of x̂_0, which takes only the
 			// residual: no difference of large numbers.
 			for j, v := range s {
-				w.x[j] = (float64(x[j]) + float64(sigma*sigma)*float64(v)) / alpha
+				w.x[j] = (float64(x[j]) + float64(sigma*sigma*float64(v))) / alpha
 			}
 			m.A.Apply(w.y, w.x)
 			for k, y := range m.of(b.Sample(i)) {

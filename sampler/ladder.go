@@ -105,7 +105,7 @@ func ancestral(s, t, eta float64) (down, up float64) {
 	}
 	r := t / s
 	up = eta * t * math.Sqrt((1-r)*(1+r))
-	e2 := eta * eta
+	e2 := float64(eta * eta)
 	rest := 1 - e2 + float64(e2*float64(r*r))
 	if rest <= 0 {
 		return 0, t

@@ -105,7 +105,9 @@ func (r *ref) dpmSolver(orders ...int) lin {
 }
 
 // dpmpp is Lu et al. 2022b's multistep, dpmpp2s its single step.
-func (r *ref) dpmpp(most int, second float64) lin {
+func (r *ref) dpmpp(most int, second float64) lin { return r.dpmppEnds(most, second, 10, false, false) }
+
+func (r *ref) dpmppEnds(most int, second float64, few int, heun, eulerLast bool) lin {
 	var m []lin
 	n := len(r.p) - 1
 	return r.run(func(i int, s, t point, x lin) lin {
@@ -114,8 +116,11 @@ func (r *ref) dpmpp(most int, second float64) lin {
 			return m[i]
 		}
 		order := min(most, i+1)
-		if n < 10 {
+		if n < few {
 			order = min(order, n-i)
+		}
+		if eulerLast && i == n-1 {
+			order = 1
 		}
 		h := t.lambda() - s.lambda()
 		phi := math.Expm1(-h)
@@ -125,6 +130,9 @@ func (r *ref) dpmpp(most int, second float64) lin {
 		}
 		r0 := (s.lambda() - r.p[i-1].lambda()) / h
 		a := sum(1/r0, m[i], -1/r0, m[i-1])
+		if order == 2 && heun {
+			return sum(1, out, t.a*(phi/h+1), a)
+		}
 		if order == 2 {
 			return sum(1, out, -t.a*phi/2, a)
 		}
@@ -133,6 +141,71 @@ func (r *ref) dpmpp(most int, second float64) lin {
 		d1 := sum(1, a, r0/(r0+r1), a, -r0/(r0+r1), b)
 		d2 := sum(second/(r0+r1), a, -second/(r0+r1), b)
 		return sum(1, out, t.a*(phi/h+1), d1, -t.a*((phi/h+1)/h-0.5), d2)
+	})
+}
+
+// pndm is Liu et al. 2022, by equation 9's transfer.
+func (r *ref) pndm(begin string) lin {
+	transfer := func(x, e lin, s, t point) lin {
+		return sum(t.a/s.a, x, t.sigma-t.a*s.sigma/s.a, e)
+	}
+	var es []lin
+	return r.run(func(i int, s, t point, x lin) lin {
+		e := s.eps(x)
+		es = append(es, e)
+		switch {
+		case begin == "runge" && i < 3 && t.sigma > 0:
+			m := r.middle(s, t, 0.5)
+			e2 := m.eps(transfer(x, e, s, m))
+			e3 := m.eps(transfer(x, e2, s, m))
+			e4 := t.eps(transfer(x, e3, s, t))
+			e = sum(1./6, e, 1./3, e2, 1./3, e3, 1./6, e4)
+		case begin == "twice" && i == 0:
+			e = sum(0.5, e, 0.5, t.eps(transfer(x, e, s, t)))
+		case i == 0:
+		case i == 1:
+			e = sum(1.5, e, -0.5, es[0])
+		case i == 2:
+			e = sum(23./12, e, -16./12, es[1], 5./12, es[0])
+		default:
+			e = sum(55./24, e, -59./24, es[i-1], 37./24, es[i-2], -9./24, es[i-3])
+		}
+		return transfer(x, e, s, t)
+	})
+}
+
+// deis is Zhang & Chen 2022, its integrals by Gauss's rule on many intervals.
+func (r *ref) deis(most, few int) lin {
+	var es []lin
+	n := len(r.p) - 1
+	return r.run(func(i int, s, t point, x lin) lin {
+		es = append(es, s.eps(x))
+		if t.sigma == 0 {
+			return s.x0(x)
+		}
+		order := min(most, i+1)
+		if n < few {
+			order = min(order, n-i)
+		}
+		out := sum(t.a/s.a, x)
+		for j := range order {
+			integral, pieces := 0.0, 400
+			width := (t.rho() - s.rho()) / float64(pieces)
+			for k := range pieces {
+				mid := s.rho() + (float64(k)+0.5)*width
+				for g, weight := range map[float64]float64{0: 8. / 9, -math.Sqrt(0.6): 5. / 9, math.Sqrt(0.6): 5. / 9} {
+					tau, p := mid+g*width/2, 1.0
+					for l := range order {
+						if l != j {
+							p *= (-math.Log(tau) - r.p[i-l].lambda()) / (r.p[i-j].lambda() - r.p[i-l].lambda())
+						}
+					}
+					integral += weight * width / 2 * p
+				}
+			}
+			out = sum(1, out, t.a*integral, es[i-j])
+		}
+		return out
 	})
 }
 
@@ -461,6 +534,17 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 					"dpm++2m":         func() lin { return r.dpmpp(2, 0) },
 					"dpm++3m":         func() lin { return r.dpmpp(3, 2) },
 					"dpm++3m halved":  func() lin { return r.dpmpp(3, 1) },
+					"dpm++2m heun":    func() lin { return r.dpmppEnds(2, 0, 10, true, false) },
+					"dpm++3m lower":   func() lin { return r.dpmppEnds(3, 2, 100, false, false) },
+					"dpm++3m higher":  func() lin { return r.dpmppEnds(3, 2, 0, false, false) },
+					"dpm++2m ends":    func() lin { return r.dpmppEnds(2, 0, 0, false, true) },
+					"plms":            func() lin { return r.pndm("twice") },
+					"pndm":            func() lin { return r.pndm("runge") },
+					"ipndm":           func() lin { return r.pndm("") },
+					"deis-1":          func() lin { return r.deis(1, 15) },
+					"deis-2":          func() lin { return r.deis(2, 15) },
+					"deis-3":          func() lin { return r.deis(3, 0) },
+					"deis-3 lower":    func() lin { return r.deis(3, 15) },
 					"sde":             func() lin { return r.sde(1, 1, false) },
 					"sde brownian":    func() lin { return r.sde(0.8, 1, true) },
 					"2m sde":          func() lin { return r.multistepSDE(2, false, 1, 1) },

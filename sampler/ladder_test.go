@@ -88,6 +88,13 @@ func TestAffineMapsOfThePublishedPrograms(t *testing.T) {
 func ladderSamplers(sigmas []float64) map[string]Sampler {
 	// As many evaluations as there can be in so many steps.
 	fast := FastOrders(3*len(sigmas) - 4)
+	var middles []float64 // of the first three steps, in ln σ
+	for i := range min(3, len(sigmas)-1) {
+		middles = append(middles, math.Sqrt(sigmas[i]*sigmas[i+1]))
+		if sigmas[i+1] == 0 {
+			middles[i] = sigmas[i] / 2 // which is not used
+		}
+	}
 	return map[string]Sampler{
 		"euler":           Euler{Sigmas: sigmas},
 		"euler churn":     Euler{Sigmas: sigmas, Churn: Churn{S: 3, Min: 0.1, Max: 2}, SNoise: 1.1},
@@ -109,6 +116,17 @@ func ladderSamplers(sigmas []float64) map[string]Sampler {
 		"dpm++2m":         DPMpp{Sigmas: sigmas},
 		"dpm++3m":         DPMpp{Sigmas: sigmas, Order: 3},
 		"dpm++3m halved":  DPMpp{Sigmas: sigmas, Order: 3, Halved: true},
+		"dpm++2m heun":    DPMpp{Sigmas: sigmas, Heun: true},
+		"dpm++3m lower":   DPMpp{Sigmas: sigmas, Order: 3, Lower: 100},
+		"dpm++3m higher":  DPMpp{Sigmas: sigmas, Order: 3, Lower: -1},
+		"dpm++2m ends":    DPMpp{Sigmas: sigmas, Lower: -1, EulerLast: true},
+		"plms":            PNDM{Sigmas: sigmas},
+		"pndm":            PNDM{Sigmas: sigmas, Middles: middles},
+		"ipndm":           PNDM{Sigmas: sigmas, LowerOrders: true},
+		"deis-1":          DEIS{Sigmas: sigmas, Order: 1},
+		"deis-2":          DEIS{Sigmas: sigmas},
+		"deis-3":          DEIS{Sigmas: sigmas, Order: 3, Lower: -1},
+		"deis-3 lower":    DEIS{Sigmas: sigmas, Order: 3},
 		"sde":             DPMppSDE{Sigmas: sigmas, Independent: true},
 		"sde brownian":    DPMppSDE{Sigmas: sigmas, Eta: 0.8},
 		"2m sde":          DPMpp2MSDE{Sigmas: sigmas, Independent: true},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 
 	"sampleonnx/schedules"
 )
@@ -69,6 +70,18 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 	x, s, v, jv := make([]float32, n*dim), make([]float32, n*dim), make([]float32, n*dim), make([]float32, n*dim)
 	ts, trace := make([]float64, n), make([]float64, n)
 	d := &dopri{rtol: tolerance(l.RTol), atol: tolerance(l.ATol)}
+	attempts := 0
+	broken := func(id []int, i int, t float64) error {
+		_, sigma := l.SDE.Marginal(t)
+		return &NonFiniteError{Sample: b.First + uint64(id[i/each]*each+i%each), Step: attempts + 1, Sigma: sigma}
+	}
+	// leave puts where the samples are into X.
+	leave := func() {
+		for i := range n {
+			from := i/each*size + i%each*dim
+			scale(b.X[i*dim:(i+1)*dim], y[from:from+dim], 1)
+		}
+	}
 	err = d.solve(func(dst, y, t []float64, id []int) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -88,6 +101,9 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		defer func() { b.asked = nil }()
 		if err := score(s, x, ts); err != nil {
 			return fmt.Errorf("sampler: score at t=%.6g: %w", ts[0], err)
+		}
+		if bad := nonFinite(s); bad >= 0 {
+			return broken(id, bad/dim, ts[bad/dim])
 		}
 		for round := range l.rounds(dim) {
 			v := v[:k*dim]
@@ -121,18 +137,18 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 				first := (id[i/each]*each + within) * dim
 				vv = 0
 				for _, p := range probe[first : first+dim] {
-					vv += float64(p) * float64(p)
+					vv += float64(float64(p) * float64(p))
 				}
 			}
 			dl := float64(cx*vv) + float64(cs*trace[i])
 			if dl-dl != 0 {
-				_, sigma := l.SDE.Marginal(ts[i])
-				return &NonFiniteError{Sample: b.First + uint64(id[i/each]*each+within), Sigma: sigma}
+				return broken(id, i, ts[i])
 			}
 			dst[base+each*dim+within] = dl
 		}
 		return nil
 	}, y, size, eps, t1, func(tried int) error {
+		attempts = tried
 		if b.Trace == nil {
 			return nil
 		}
@@ -140,7 +156,9 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		for i := range d.active {
 			at = min(at, d.t[i])
 			behind += (t1 - d.t[i]) / (t1 - eps)
+			copy(y[d.id[i]*size:], d.row(d.y, i))
 		}
+		leave()
 		_, sigma := l.SDE.Marginal(at)
 		return b.Trace(Progress{Step: tried, Done: 1 - behind/float64(systems), T: at, Sigma: sigma})
 	})
@@ -157,9 +175,9 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		for _, z := range y[from : from+dim] {
 			sum += float64(z / prior * z / prior)
 		}
-		out[i] = y[i/each*size+each*dim+i%each] - sum/2 - float64(dim)*math.Log(prior*math.Sqrt(2*math.Pi))
-		scale(b.X[i*dim:(i+1)*dim], y[from:from+dim], 1)
+		out[i] = y[i/each*size+each*dim+i%each] - float64(sum/2) - float64(float64(dim)*schedules.Log(prior*math.Sqrt(2*math.Pi)))
 	}
+	leave()
 	return out, nil
 }
 
@@ -205,24 +223,36 @@ func copyWide(dst []float64, src []float32) {
 // without a Pullback: (F(x+hv)−F(x−hv))/2h with h = rel·σ(t). Its product with
 // v is that of the pullback, and scores' derivatives are symmetric.
 func CentralDifference(score Field, path schedules.Path, rel float64) Pullback {
+	type scratch struct {
+		at, low []float32
+		h       []float64
+	}
+	var pool sync.Pool
 	return func(dst, v, x []float32, t []float64) error {
+		s, _ := pool.Get().(*scratch)
+		if s == nil {
+			s = new(scratch)
+		}
+		defer pool.Put(s)
+		s.at, s.low, s.h = grow(s.at, len(x)), grow(s.low, len(x)), grow(s.h, len(t))
 		dim := len(x) / max(len(t), 1)
-		at, low := make([]float32, len(x)), make([]float32, len(x))
-		h := make([]float64, len(t))
 		for i, time := range t {
 			_, sigma := path.Marginal(time)
-			h[i] = rel * sigma
+			s.h[i] = rel * sigma
 		}
-		for side, out := range [][]float32{low, dst} {
+		for _, side := range [...]struct {
+			of  []float32
+			way float64
+		}{{s.low, -1}, {dst, 1}} {
 			for j, u := range v {
-				at[j] = float32(float64(x[j]) + float64(float64(2*side-1)*h[j/dim])*float64(u))
+				s.at[j] = float32(float64(x[j]) + float64(side.way*s.h[j/dim]*float64(u)))
 			}
-			if err := score(out, at, t); err != nil {
+			if err := score(side.of, s.at, t); err != nil {
 				return err
 			}
 		}
 		for j := range dst {
-			dst[j] = float32((float64(dst[j]) - float64(low[j])) / (2 * h[j/dim]))
+			dst[j] = float32((float64(dst[j]) - float64(s.low[j])) / (2 * s.h[j/dim]))
 		}
 		return nil
 	}
@@ -250,6 +280,10 @@ func PullVelocity(net Pullback, path schedules.Path) Pullback {
 // pulled is vᵀ∂(cx·x + cn·net)/∂x.
 func pulled(net Pullback, path schedules.Path, coeffs func(alpha, sigma float64) (cx, cn float64)) Pullback {
 	return func(dst, v, x []float32, t []float64) error {
-		return convert(func(dst, _ []float32, t []float64) error { return net(dst, v, x, t) }, path, coeffs)(dst, v, t)
+		if err := net(dst, v, x, t); err != nil {
+			return err
+		}
+		onPath(dst, v, t, path, coeffs)
+		return nil
 	}
 }

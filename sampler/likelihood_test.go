@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -189,5 +190,45 @@ func TestLikelihoodErrors(t *testing.T) {
 	cancel()
 	if _, err := (Likelihood{SDE: sde}).LogP(ctx, &Batch{X: []float32{0, 0}, Dim: 2}, m.score(sde), m.pullback(sde)); err != context.Canceled {
 		t.Error(err)
+	}
+}
+
+// Who listens sees where the data are on their way, and a score that breaks
+// down is reported with its sample, not as a step that became too small.
+func TestLikelihoodOnItsWay(t *testing.T) {
+	m, sde := ring(), schedules.VP{}
+	x := []float32{4, 0.1, 0, -3.9, 2, 2}
+	for _, coupled := range []bool{false, true} {
+		b := &Batch{X: append([]float32(nil), x...), Dim: 2}
+		var way [][]float32
+		b.Trace = func(p Progress) error {
+			way = append(way, append([]float32(nil), b.X...))
+			return nil
+		}
+		if _, err := (Likelihood{SDE: sde, Coupled: coupled}).LogP(context.Background(), b, m.score(sde), m.pullback(sde)); err != nil {
+			t.Fatal(err)
+		}
+		if middle := way[len(way)/2]; same(middle, x) || same(middle, b.X) {
+			t.Errorf("coupled %v: half-way the data are where they began or end: %v", coupled, middle)
+		}
+		if last := way[len(way)-1]; !same(last, b.X) {
+			t.Errorf("coupled %v: the last step left %v, and the end is %v", coupled, last, b.X)
+		}
+		steps := 0
+		b = &Batch{X: append([]float32(nil), x...), Dim: 2, First: 10, Trace: func(p Progress) error { steps = p.Step; return nil }}
+		score := func(dst, x []float32, t []float64) error {
+			err := m.score(sde)(dst, x, t)
+			for i := range t {
+				if b.Sample(i) == 12 && t[i] > 0.5 {
+					dst[2*i+1] = float32(math.NaN())
+				}
+			}
+			return err
+		}
+		_, err := Likelihood{SDE: sde, Coupled: coupled}.LogP(context.Background(), b, score, m.pullback(sde))
+		bad, ok := errors.AsType[*NonFiniteError](err)
+		if !ok || bad.Sample != 12 || bad.Step != steps+1 {
+			t.Errorf("coupled %v: %v after %d steps, want a NonFiniteError of sample 12", coupled, err, steps)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func (l LMS) Sample(ctx context.Context, b *Batch, score Field) error {
 // lagrange is c_j of n. Two Gauss points are exact for the degrees up to 3.
 func lagrange(sigmas []float64, i, j, n int) float64 {
 	s, t := sigmas[i], sigmas[i+1]
-	mid, half := (s+t)/2, (t-s)/2
+	mid, half := float64((s+t)/2), float64((t-s)/2)
 	sum := 0.0
 	for _, at := range [2]float64{-1, 1} {
 		tau := mid + float64(at*half/math.Sqrt(3))

@@ -129,11 +129,11 @@ func orthogonalise(w, q [][]float64) (turned bool) {
 			}
 			turned = true
 			zeta := (b - a) / (2 * c)
-			t := 1 / (math.Abs(zeta) + math.Sqrt(1+zeta*zeta))
+			t := 1 / (math.Abs(zeta) + math.Sqrt(1+float64(zeta*zeta)))
 			if zeta < 0 {
 				t = -t
 			}
-			cos := 1 / math.Sqrt(1+t*t)
+			cos := 1 / math.Sqrt(1+float64(t*t))
 			rotate2(w[i], w[j], cos, cos*t)
 			rotate2(q[i], q[j], cos, cos*t)
 		}

@@ -38,6 +38,9 @@ func TestOrdersOfConvergence(t *testing.T) {
 		// Of order 4 but for its last steps.
 		{"unipc-3", 3.2, func(s []float64) Sampler { return UniPC{Sigmas: s, Order: 3} }},
 		{"ddim", 1, func(s []float64) Sampler { return DDIM{Sigmas: s} }},
+		{"dpm++2m heun", 2, func(s []float64) Sampler { return DPMpp{Sigmas: s, Heun: true} }},
+		{"deis-1", 1, func(s []float64) Sampler { return DEIS{Sigmas: s, Order: 1} }},
+		{"deis-2", 2, func(s []float64) Sampler { return DEIS{Sigmas: s} }},
 	} {
 		err := func(n int) float64 {
 			return math.Abs(measure(t, row.of(graded(from, to, n)), schedules.Sigma{}).a - exact)
@@ -47,6 +50,30 @@ func TestOrdersOfConvergence(t *testing.T) {
 			t.Errorf("%s: the error falls by 2^%.2f when steps are halved, want 2^%g", row.name, slope, row.order)
 		}
 		t.Logf("%s: order %.2f, error %.2g", row.name, slope, err(160))
+	}
+	// Those whose coefficients are of even steps, and one that needs more of them.
+	even := func(n int) []float64 { return schedules.Geometric(from, to, n+1) }
+	for _, row := range []struct {
+		name   string
+		order  float64
+		ladder func(n int) []float64
+		of     func(sigmas []float64) Sampler
+	}{
+		{"plms", 2, even, func(s []float64) Sampler { return PNDM{Sigmas: s} }},
+		{"ipndm", 2, even, func(s []float64) Sampler { return PNDM{Sigmas: s, LowerOrders: true} }},
+		{"pndm", 2, even, func(s []float64) Sampler {
+			return PNDM{Sigmas: s, Middles: []float64{math.Sqrt(s[0] * s[1]), math.Sqrt(s[1] * s[2]), math.Sqrt(s[2] * s[3])}}
+		}},
+		{"deis-3", 3, func(n int) []float64 { return graded(from, to, n) }, func(s []float64) Sampler { return DEIS{Sigmas: s, Order: 3} }},
+	} {
+		err := func(n int) float64 {
+			return math.Abs(measure(t, row.of(row.ladder(n)), schedules.Sigma{}).a - exact)
+		}
+		slope := math.Log2(err(320) / err(640))
+		if !(math.Abs(slope-row.order) < 0.2) {
+			t.Errorf("%s: the error falls by 2^%.2f when steps are halved, want 2^%g", row.name, slope, row.order)
+		}
+		t.Logf("%s: order %.2f, error %.2g", row.name, slope, err(640))
 	}
 	// The law of the samplers of the SDE, from the exact start.
 	for _, row := range []struct {

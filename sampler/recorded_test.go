@@ -49,6 +49,11 @@ func TestRecordedLadders(t *testing.T) {
 				RTol, ATol                  float64
 				PCoeff, ICoeff, DCoeff      float64
 				NFE                         int // evaluations a sample, where the program counted them
+				Solver                      string
+				Lower                       int
+				EulerLast                   bool    `json:"euler_last"`
+				Denoise                     *bool   // the last level is 0, where it is said
+				Ratio, Most                 float64 // of dynamic thresholding
 			}
 			if err := json.Unmarshal([]byte(f["meta"].text), &m); err != nil {
 				t.Fatal(err)
@@ -63,6 +68,14 @@ func TestRecordedLadders(t *testing.T) {
 				sigmas = append(schedules.Ladder(schedules.VP{BetaMin: 0.1, BetaMax: 9.1}, schedules.Linear(1, 0.01, m.Steps)), 0)
 			}
 			first, last := 1.0, 1.0 // x_t is this times ours
+			if m.Schedule == "sines" {
+				sigmas = nil
+				for _, u := range schedules.Linear(0.9, 0, m.Steps+1) {
+					sigmas = append(sigmas, math.Tan(u*math.Pi/2))
+				}
+				first = math.Cos(0.9 * math.Pi / 2)
+			}
+			var middles []float64
 			if m.Betas != "" {
 				var betas []float64
 				switch m.Betas {
@@ -84,28 +97,50 @@ func TestRecordedLadders(t *testing.T) {
 					"linspace": schedules.Linspace, "leading": schedules.Leading, "trailing": schedules.Trailing,
 				}[m.Spacing]
 				steps := spacing.DPMSolver(1000, m.Steps, m.Offset)
-				if strings.HasPrefix(m.Sampler, "dd") || m.VE {
+				if strings.HasPrefix(m.Sampler, "dd") || m.Sampler == "plms" || m.Sampler == "pndm" || m.VE {
 					steps = spacing.DDIM(1000, m.Steps, m.Offset)
 				}
-				if !slices.Equal(steps, m.Timesteps) {
+				if m.Schedule == "" && !slices.Equal(steps, m.Timesteps) {
 					t.Fatalf("steps are %v, want %v", steps, m.Timesteps)
 				}
 				sigmas = nil
 				for _, i := range steps {
 					sigmas = append(sigmas, path[i])
 				}
-				if first, _ = path.Marginal(float64(steps[0])); m.VE {
+				switch m.Schedule {
+				case "karras": // of whose levels diffusers repeats the last
+					sigmas = schedules.Karras(path[999], path[0], 7, m.Steps)[:m.Steps-1]
+				case "karras_leading": // which run between the spaced steps
+					steps := spacing.DDIM(1000, m.Steps, m.Offset)
+					sigmas = schedules.Karras(path[steps[0]], path[steps[m.Steps-1]], 7, m.Steps)
+				case "linspace": // ρ is interpolated between whole steps
+					for i, at := range schedules.Linear(999, 0, m.Steps) {
+						below := int(at)
+						sigmas[i] = path[below] + (at-float64(below))*(path[min(below+1, 999)]-path[below])
+					}
+				case "beta":
+					sigmas = schedules.Beta(path[999], path[0], 0.6, m.Steps)
+				case "lu":
+					sigmas = schedules.Geometric(path[999], path[0], m.Steps)
+				}
+				if m.Sampler == "pndm" {
+					half := 1000 / m.Steps / 2
+					middles = []float64{path[steps[0]-half], path[steps[1]-half], path[steps[2]-half]}
+				}
+				if first, _ = path.Marginal(path.Time(sigmas[0])); m.VE {
 					first = 1
 				}
-				if m.Sampler == "unipc" {
-					sigmas = append(sigmas, path[0])
+				if m.Sampler == "unipc" || m.Denoise != nil && !*m.Denoise {
+					if sigmas[len(sigmas)-1] > path[0] { // else diffusers' last step goes nowhere
+						sigmas = append(sigmas, path[0])
+					}
 					last, _ = path.Marginal(0)
 				} else {
 					sigmas = append(sigmas, 0)
 				}
 			}
 			churn := Churn{S: m.SChurn, Min: m.SMin, Max: m.SMax}
-			eta := or(m.Eta, 1)
+			eta, threshold := or(m.Eta, 1), Threshold{m.Ratio, m.Most}
 			var s Sampler
 			switch m.Sampler {
 			case "euler", "euler_churn":
@@ -136,11 +171,20 @@ func TestRecordedLadders(t *testing.T) {
 			case "3m_sde":
 				s = DPMpp3MSDE{Sigmas: sigmas, Independent: true}
 			case "ddim":
-				s = DDIM{Sigmas: sigmas, Eta: m.Eta, Clip: m.Clip}
+				s = DDIM{Sigmas: sigmas, Eta: m.Eta, Clip: m.Clip, Threshold: threshold}
+				threshold = Threshold{}
 			case "ddpm", "ddpm_large":
 				s = DDPM{Sigmas: sigmas, Large: m.Sampler == "ddpm_large", Clip: m.Clip}
 			case "dpmpp":
-				s = DPMpp{Sigmas: sigmas, Order: m.Order, Halved: true}
+				s = DPMpp{Sigmas: sigmas, Order: m.Order, Halved: true, Heun: m.Solver == "heun", Lower: m.Lower, EulerLast: m.EulerLast}
+			case "plms":
+				s = PNDM{Sigmas: sigmas}
+			case "pndm":
+				s = PNDM{Sigmas: sigmas, Middles: middles}
+			case "ipndm":
+				s = PNDM{Sigmas: sigmas, LowerOrders: true}
+			case "deis":
+				s = DEIS{Sigmas: sigmas, Order: m.Order}
 			case "unipc":
 				s = UniPC{Sigmas: sigmas, Order: m.Order, BH1: m.BH == "bh1"}
 			default:
@@ -148,7 +192,7 @@ func TestRecordedLadders(t *testing.T) {
 			}
 			b := &Batch{X: make([]float32, 24), Dim: 2, Noise: Replay{Values: f["noise"].values, Samples: 12, Dim: 2}}
 			scale(b.X, f["x_T"].values, 1/first)
-			if err := s.Sample(context.Background(), b, score); err != nil {
+			if err := threshold.Of(s).Sample(context.Background(), b, score); err != nil {
 				t.Fatal(err)
 			}
 			if m.NFE > 0 && b.Calls != m.NFE {

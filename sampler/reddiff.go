@@ -50,6 +50,7 @@ func (r REDdiff) Sample(ctx context.Context, b *Batch, score Field) error {
 	b.set(first, term{0, atX})
 	b.set(second, term{0, atX})
 	rows, cols := r.A.Size()
+	step := adam{rate: rate}
 	for i, s := range r.Sigmas {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -71,7 +72,7 @@ func (r REDdiff) Sample(ctx context.Context, b *Batch, score Field) error {
 		c := weight * s / float64(cols)
 		b.set(grad, term{-c * s, atScore}, term{-c, atNoise})
 		w := b.bench.fit(r.A)
-		step := adam{rate: rate, step: i + 1}
+		step.next()
 		for k := range b.t {
 			from, to, sample := k*b.Dim, (k+1)*b.Dim, b.First+uint64(k)
 			if wide := b.wide; wide != nil {
@@ -97,17 +98,25 @@ func (r REDdiff) Sample(ctx context.Context, b *Batch, score Field) error {
 	return nil
 }
 
-// adam is a step of Adam (Kingma & Ba 2015, algorithm 1), counted from 1.
+// adam is Adam (Kingma & Ba 2015, algorithm 1) without its moments.
 type adam struct {
-	rate float64
-	step int
+	rate         float64
+	part1, part2 float64 // 1−β_1^t and 1−β_2^t, of which t is the step
+}
+
+const beta1, beta2 = 0.9, 0.99
+
+// next begins another step: β^t is multiplied up, which package math's power
+// does in other ways on other machines.
+func (a *adam) next() {
+	a.part1 += float64((1 - a.part1) * (1 - beta1))
+	a.part2 += float64((1 - a.part2) * (1 - beta2))
 }
 
 // move is the step along the gradient g+h, with first and second its moments.
 func move[F float](a adam, x, g []F, h []float64, first, second []F) {
-	const beta1, beta2, eps = 0.9, 0.99, 1e-8
-	rate := a.rate / (1 - math.Pow(beta1, float64(a.step)))
-	root := 1 / (1 - math.Pow(beta2, float64(a.step)))
+	const eps = 1e-8
+	rate, root := a.rate/a.part1, 1/a.part2
 	for j, v := range g {
 		d := float64(v) + h[j]
 		m := float64(beta1*float64(first[j])) + float64((1-beta1)*d)

@@ -1,6 +1,10 @@
 package sampler
 
-import "math"
+import (
+	"math"
+
+	"sampleonnx/schedules"
+)
 
 // Torch is PyTorch's noise on a CPU: after torch.manual_seed(Seed), every draw
 // is torch.randn, or torch.rand, of one contiguous float32 tensor that holds
@@ -105,8 +109,8 @@ func (t *Torch) normal() float64 {
 		return t.spare
 	}
 	u1, u2 := t.uniform64(), t.uniform64()
-	r := math.Sqrt(-2 * math.Log1p(-u2))
-	sin, cos := math.Sincos(2 * math.Pi * u1)
+	r := math.Sqrt(-2 * schedules.Log1p(-u2))
+	sin, cos := schedules.Sincos(2 * math.Pi * u1)
 	t.spare, t.have = r*sin, true
 	return r * cos
 }
@@ -129,7 +133,7 @@ func torchBlock(d *[16]float32) {
 // of the sum's two roundings the first can only harm where it hits the middle
 // of two float32, and there the error of the first decides.
 func fma32(a, b, c float32) float32 {
-	p, q := float64(a)*float64(b), float64(c)
+	p, q := float64(float64(a)*float64(b)), float64(c)
 	s := p + q
 	bits := math.Float64bits(s)
 	if bits&(1<<29-1) == 1<<28 {

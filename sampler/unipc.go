@@ -72,13 +72,13 @@ func (u UniPC) Sample(ctx context.Context, b *Batch, score Field) error {
 			base := -phi
 			n = 2
 			for k := range p - 1 {
-				c := -B * rho[k] / r[k]
+				c := float64(-B * rho[k] / r[k])
 				terms[n] = term{c, d0 + slot(1+k)}
 				base -= c
 				n++
 			}
 			if ahead {
-				c := -B * rho[p-1]
+				c := float64(-B * rho[p-1])
 				terms[n] = term{c, next}
 				base -= c
 				n++

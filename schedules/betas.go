@@ -18,7 +18,7 @@ func ScaledLinear(first, last float64, n int) []float64 {
 // ᾱ(u) = cos²((u+.008)/1.008·π/2), β_i = 1−ᾱ((i+1)/n)/ᾱ(i/n), at most .999.
 func Cosine(n int) []float64 {
 	bar := func(i int) float64 {
-		c := math.Cos((float64(i)/float64(n) + 0.008) / 1.008 * math.Pi / 2)
+		_, c := Sincos((float64(i)/float64(n) + 0.008) / 1.008 * math.Pi / 2)
 		return c * c
 	}
 	v := make([]float64, n)
@@ -65,8 +65,9 @@ const (
 	Trailing                // multiples of T/n back from the last
 )
 
-// DDIM returns the steps of diffusers' DDIM, DDPM, Euler and Heun samplers.
-// The offset (steps_offset) is of Leading alone.
+// DDIM returns the steps of diffusers' DDIM, DDPM, PNDM, Euler and Heun samplers.
+// The offset (steps_offset) is of Leading alone. Linspace's steps are not rounded
+// in diffusers' Euler, Heun, DPM-Solver-2 and LMS: those are Linear(total−1, 0, n).
 func (s Spacing) DDIM(total, n, offset int) []int {
 	switch s {
 	case Leading:

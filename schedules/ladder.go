@@ -1,6 +1,9 @@
 package schedules
 
-import "sort"
+import (
+	"math"
+	"sort"
+)
 
 // Linear returns n evenly spaced values from first to last, both included: a
 // time grid (T down to ε) or a ladder.
@@ -73,6 +76,67 @@ func Karras(sigmaMax, sigmaMin, rho float64, n int) []float64 {
 		v[n-1] = sigmaMin
 	}
 	return v
+}
+
+// Beta returns n levels from sigmaMax to sigmaMin at the quantiles of a beta
+// distribution with both parameters alpha, evenly spaced in probability (Lee,
+// Wang, Lee & Choi 2024, "Beta Sampling is All You Need"; diffusers, whose
+// alpha is 0.6, takes them of σ and not of time). Below 1 levels are close at
+// both ends. alpha > 0.
+func Beta(sigmaMax, sigmaMin, alpha float64, n int) []float64 {
+	v := Linear(1, 0, n)
+	for i, p := range v {
+		v[i] = sigmaMin + float64(betaQuantile(p, alpha)*(sigmaMax-sigmaMin))
+	}
+	if n > 0 {
+		v[0] = sigmaMax
+	}
+	if n > 1 {
+		v[n-1] = sigmaMin
+	}
+	return v
+}
+
+// betaQuantile is the x at which the distribution function of Beta(a, a) is p.
+func betaQuantile(p, a float64) float64 {
+	switch {
+	case p <= 0:
+		return 0
+	case p > 0.5:
+		return 1 - betaQuantile(1-p, a)
+	case p == 0.5:
+		return 0.5
+	}
+	// Up to a constant the function is x^a Σ_n (1−a)_n x^n/(n!(a+n)), which is
+	// ½ at ½. Newton's method in the logarithms of both, between which the
+	// function is nearly a line.
+	series := func(x float64) (sum float64) {
+		c := 1.0
+		for n := 0.0; n < 200; n++ {
+			part := c / (a + n)
+			sum += part
+			if math.Abs(part) < 1e-17*math.Abs(sum) {
+				break
+			}
+			c *= (n + 1 - a) / (n + 1) * x
+		}
+		return sum
+	}
+	half := float64(a*log(0.5)) + log(series(0.5)) - log(0.5)
+	want := log(p) + half
+	u := (want - log(1/a)) / a // ln x, of the series' first part
+	for range 50 {
+		u = min(u, log(0.5))
+		x := exp(u)
+		s := series(x)
+		// d ln F/d ln x = (1−x)^{a−1}/Σ
+		step := (float64(a*u) + log(s) - want) * s / exp(float64((a-1)*log(1-x)))
+		u -= step
+		if math.Abs(step) < 1e-15*math.Abs(u) {
+			break
+		}
+	}
+	return exp(u)
 }
 
 // Round32 rounds every level to float32, in place, and returns the ladder.

@@ -27,9 +27,10 @@ func TestLaddersAreExactAtTheirEnds(t *testing.T) {
 		"linear":    Linear(1, 1e-5, 1000),
 		"geometric": Geometric(50, 0.01, 232),
 		"karras":    Karras(80, 0.002, 7, 18),
+		"beta":      Beta(157.4, 0.03, 0.6, 20),
 	} {
-		first, last := map[string]float64{"linear": 1, "geometric": 50, "karras": 80}[name],
-			map[string]float64{"linear": 1e-5, "geometric": 0.01, "karras": 0.002}[name]
+		first, last := map[string]float64{"linear": 1, "geometric": 50, "karras": 80, "beta": 157.4}[name],
+			map[string]float64{"linear": 1e-5, "geometric": 0.01, "karras": 0.002, "beta": 0.03}[name]
 		if v[0] != first || v[len(v)-1] != last {
 			t.Errorf("%s runs from %v to %v, want %v to %v", name, v[0], v[len(v)-1], first, last)
 		}
@@ -40,7 +41,7 @@ func TestLaddersAreExactAtTheirEnds(t *testing.T) {
 		}
 	}
 	for n := range 3 {
-		if len(Linear(2, 1, n)) != n || len(Geometric(2, 1, n)) != n || len(Karras(2, 1, 7, n)) != n {
+		if len(Linear(2, 1, n)) != n || len(Geometric(2, 1, n)) != n || len(Karras(2, 1, 7, n)) != n || len(Beta(2, 1, 0.6, n)) != n {
 			t.Errorf("ladders of %d levels have another length", n)
 		}
 	}
@@ -54,6 +55,20 @@ func TestKarrasIsEvenInItsRoot(t *testing.T) {
 	for i, sigma := range v {
 		a, b := math.Pow(80, 1./7), math.Pow(0.002, 1./7)
 		closeTo(t, "level", sigma, math.Pow(a+float64(i)/17*(b-a), 7), 1e-13)
+	}
+}
+
+// Quantiles of scipy.stats.beta(a, a).
+func TestBetaQuantiles(t *testing.T) {
+	p := []float64{1e-6, 0.01, 1. / 19, 0.1, 0.3, 0.49, 0.7, 0.99}
+	for a, want := range map[float64][]float64{
+		0.6: {1.8558824624053043e-10, 0.0008612388215429059, 0.013671081564469266, 0.03958440558878085, 0.23401700387523572, 0.4861289142781599, 0.7659829961247643, 0.9991387611784571},
+		1:   p,
+		2.5: {0.002024778830905956, 0.08356298774533535, 0.16901090087925452, 0.22456860241035653, 0.3786479422654176, 0.4941091049237534, 0.6213520577345824, 0.9164370122546646},
+	} {
+		for i, p := range p {
+			closeTo(t, fmt.Sprintf("quantile %g of Beta(%g, %g)", p, a, a), betaQuantile(p, a), want[i], 1e-12)
+		}
 	}
 }
 

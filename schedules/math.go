@@ -54,8 +54,13 @@ func expm1(x float64) float64 {
 }
 
 func log(x float64) float64 {
-	if !(x > 0) || math.IsInf(x, 1) {
-		return math.Log(x)
+	switch {
+	case x == 0:
+		return math.Inf(-1)
+	case !(x > 0):
+		return math.NaN()
+	case math.IsInf(x, 1):
+		return x
 	}
 	const (
 		l1 = 6.666666666666735130e-01
@@ -84,9 +89,23 @@ func log(x float64) float64 {
 	return float64(k*ln2Hi) - ((half - (float64(s*(half+r)) + float64(k*ln2Lo))) - f)
 }
 
-// Exp, Log and Expm1 are e^x, ln x and e^x−1 with the same bits on every
-// machine, for the coefficients of samplers. They are within an ulp of package
-// math's.
+// log1p is ln(1+x) with the digits of a small x.
+func log1p(x float64) float64 {
+	u := 1 + x
+	switch {
+	case u == 1 || math.IsInf(u, 1):
+		return x
+	case !(u > 0):
+		return log(u) // −∞, or not a number
+	}
+	// What was lost in u is made up by the ratio (Goldberg 1991, theorem 4).
+	return log(u) * (x / (u - 1))
+}
+
+// Exp, Log, Expm1 and Log1p are e^x, ln x, e^x−1 and ln(1+x) with the same bits
+// on every machine, for the coefficients of samplers. They are within an ulp of
+// package math's, Log1p within three.
 func Exp(x float64) float64   { return exp(x) }
 func Log(x float64) float64   { return log(x) }
 func Expm1(x float64) float64 { return expm1(x) }
+func Log1p(x float64) float64 { return log1p(x) }

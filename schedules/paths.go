@@ -34,7 +34,7 @@ func (v VP) Time(rho float64) float64 { return v.beta().time(log1p(rho*rho) / 2)
 // Time solves (1−α²)/α = ρ: α = √(1+ρ²/4) − ρ/2.
 func (v SubVP) Time(rho float64) float64 {
 	// α = 1/(ρ/2+√(1+ρ²/4)), of which the root is 1 and a little.
-	half := rho / 2
+	half := float64(rho / 2)
 	h2 := float64(half * half)
 	return v.beta().time(log1p(half + h2/(1+math.Sqrt(1+h2))))
 }
@@ -44,16 +44,6 @@ func (b betas) time(l float64) float64 {
 	d := b.max - b.min
 	root := math.Sqrt(float64(b.min*b.min) + float64(4*d*l))
 	return 4 * l / (b.min + root)
-}
-
-// log1p is ln(1+x) for x ≥ 0 with the digits of a small x.
-func log1p(x float64) float64 {
-	u := 1 + x
-	if u == 1 || math.IsInf(u, 1) {
-		return x
-	}
-	// What was lost in u is made up by the ratio (Goldberg 1991, theorem 4).
-	return log(u) * (x / (u - 1))
 }
 
 // Rectified is the straight path of flow matching (Lipman et al. 2023; Liu et al. 2023,

@@ -37,7 +37,7 @@ func KDiffusion(sigmaData float64) Precond {
 func KDiffusionV(sigmaData float64) Precond {
 	return func(sigma float64) (cSkip, cOut, cIn, cNoise float64) {
 		cSkip, cOut, cIn = edm(sigma, sigmaData)
-		return cSkip, -cOut, cIn, math.Atan(sigma) * (2 / math.Pi)
+		return cSkip, -cOut, cIn, Atan(sigma) * (2 / math.Pi)
 	}
 }
 

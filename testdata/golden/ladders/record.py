@@ -132,3 +132,76 @@ for i, t in enumerate(s.timesteps):
     x = s.step(v.float(), t, x).prev_sample
 save("d_euler_zero_snr", dict(sampler="euler", steps=12, timesteps=[int(t) for t in s.timesteps], betas="scaled_linear", beta_start=.00085, beta_end=.012,
      spacing="trailing", offset=0, zero_snr=True, clip=0., ve=True), x0, x, Recorder(n, 5))
+
+# What diffusers' other classes and keys do: PNDM, DEIS, IPNDM, dynamic thresholding, the other ladders, the other ends.
+def step_run(name, s, meta, at, scale, **kw):
+    """Steps s from x_T; at(i, t) is (alpha, sigma) told to the score, scale what x is a multiple of x_t by."""
+    rec = Recorder(n, 5)
+    mod = sys.modules[type(s).__module__]
+    old = getattr(mod, "randn_tensor", None)
+    if old is not None:
+        mod.randn_tensor = lambda shape, **_: rec().reshape(shape)
+    x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * scale
+    for i, t in enumerate(s.timesteps):
+        a, sd = at(i, t)
+        out = (x.double() - a * denoised(x, a, sd).double()) / sd
+        if meta.get("sampler") == "ipndm":  # which is told v
+            out = (out - sd * x.double()) / a
+        extra = dict(eta=meta["eta"]) if "eta" in meta else {}
+        x = s.step(out.float()[..., None], t, x[..., None], **extra).prev_sample[..., 0]  # thresholds want more axes than two
+    if old is not None:
+        mod.randn_tensor = old
+    k = s.config
+    save("d_" + name, dict(meta, betas=k.get("beta_schedule", ""), beta_start=k.get("beta_start", 0), beta_end=k.get("beta_end", 0),
+         spacing=k.get("timestep_spacing", ""), offset=k.get("steps_offset", 0), zero_snr=False, clip=0., **kw), x0, x, rec)
+
+def by_step(name, cls, meta, **kw):
+    s = cls(num_train_timesteps=1000, **kw)
+    s.set_timesteps(meta["steps"])
+    bar = s.alphas_cumprod.double()
+    steps = s._timesteps[::-1] if cls is D.PNDMScheduler else s.timesteps
+    step_run(name, s, meta, lambda i, t: (bar[int(t)].sqrt(), (1 - bar[int(t)]).sqrt()), 1., timesteps=[int(t) for t in steps],
+             denoise=cls is D.DDPMScheduler or kw.get("set_alpha_to_one", False) or kw.get("final_sigmas_type") == "zero")
+
+def by_level(name, cls, meta, **kw):
+    """Levels between the training steps: the score is told the level itself."""
+    s = cls(num_train_timesteps=1000, **kw)
+    s.set_timesteps(meta["steps"])
+    rho = s.sigmas.double()
+    step_run(name, s, meta, lambda i, t: (1 / (1 + rho[i] ** 2).sqrt(), rho[i] / (1 + rho[i] ** 2).sqrt()), 1.,
+             denoise=kw.get("final_sigmas_type") == "zero")
+
+by_step("plms", D.PNDMScheduler, dict(sampler="plms", steps=10), skip_prk_steps=True, steps_offset=1, timestep_spacing="leading", **B)
+by_step("plms_to_one", D.PNDMScheduler, dict(sampler="plms", steps=20), skip_prk_steps=True, set_alpha_to_one=True, timestep_spacing="trailing")
+by_step("pndm", D.PNDMScheduler, dict(sampler="pndm", steps=10), timestep_spacing="leading")
+sines = torch.sin(torch.linspace(.9, 0, 13, dtype=torch.float64) * torch.pi / 2)
+s = D.IPNDMScheduler(trained_betas=sines.tolist())
+s.set_timesteps(12)
+step_run("ipndm", s, dict(sampler="ipndm", steps=12, schedule="sines"), lambda i, t: (s.alphas[i].double(), s.betas[i].double()), 1., denoise=True)
+for order in (1, 2, 3):
+    for steps in (8, 20):
+        by_step(f"deis_{order}_{steps}", D.DEISMultistepScheduler, dict(sampler="deis", order=order, steps=steps), solver_order=order)
+by_level("deis_3_karras", D.DEISMultistepScheduler, dict(sampler="deis", order=3, steps=16, schedule="karras"), solver_order=3, use_karras_sigmas=True)
+by_step("deis_2_threshold", D.DEISMultistepScheduler, dict(sampler="deis", order=2, steps=20, ratio=.7, most=2.), solver_order=2, thresholding=True,
+        dynamic_thresholding_ratio=.7, sample_max_value=2.)
+M = D.DPMSolverMultistepScheduler
+by_step("dpmpp_2_heun", M, dict(sampler="dpmpp", order=2, steps=20, solver="heun"), solver_order=2, solver_type="heun", final_sigmas_type="zero")
+by_step("dpmpp_3_low", M, dict(sampler="dpmpp", order=3, steps=12, lower=15), solver_order=3, final_sigmas_type="sigma_min")
+by_step("dpmpp_2_high", M, dict(sampler="dpmpp", order=2, steps=9, lower=-1), solver_order=2, final_sigmas_type="sigma_min", lower_order_final=False)
+by_step("dpmpp_2_euler_last", M, dict(sampler="dpmpp", order=2, steps=20, euler_last=True), solver_order=2, final_sigmas_type="sigma_min", euler_at_final=True)
+by_step("dpmpp_2_threshold", M, dict(sampler="dpmpp", order=2, steps=20, ratio=.7, most=2.), solver_order=2, final_sigmas_type="zero", thresholding=True,
+        dynamic_thresholding_ratio=.7, sample_max_value=2.)
+by_level("dpmpp_2_beta", M, dict(sampler="dpmpp", order=2, steps=20, schedule="beta"), solver_order=2, final_sigmas_type="zero", use_beta_sigmas=True)
+by_level("dpmpp_2_lu", M, dict(sampler="dpmpp", order=2, steps=20, schedule="lu"), solver_order=2, final_sigmas_type="zero", use_lu_lambdas=True)
+by_step("sde_dpmpp_heun", M, dict(sampler="2m_sde_heun", order=2, steps=20, denoise=True), solver_order=2, algorithm_type="sde-dpmsolver++", solver_type="heun", final_sigmas_type="zero")
+by_step("unipc_2_threshold", D.UniPCMultistepScheduler, dict(sampler="unipc", order=2, bh="bh2", steps=16, ratio=.7, most=2.), solver_order=2, solver_type="bh2",
+        final_sigmas_type="sigma_min", thresholding=True, dynamic_thresholding_ratio=.7, sample_max_value=2.)
+for name, kw in [("linspace", {}), ("karras_leading", dict(use_karras_sigmas=True, timestep_spacing="leading", steps_offset=1))]:
+    s = D.EulerDiscreteScheduler(num_train_timesteps=1000, **kw, **B)
+    s.set_timesteps(12)
+    step_run("euler_" + name, s, dict(sampler="euler", steps=12, schedule=name, ve=True), lambda i, t: (torch.ones(()).double(), s.sigmas[i].double()), s.init_noise_sigma,
+             denoise=True)
+by_step("ddim_threshold", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=.5, ratio=.7, most=2.), timestep_spacing="leading", clip_sample=False, set_alpha_to_one=True,
+        thresholding=True, dynamic_thresholding_ratio=.7, sample_max_value=2.)
+by_step("ddpm_threshold", D.DDPMScheduler, dict(sampler="ddpm", steps=20, ratio=.7, most=2.), timestep_spacing="leading", clip_sample=False,
+        thresholding=True, dynamic_thresholding_ratio=.7, sample_max_value=2.)
