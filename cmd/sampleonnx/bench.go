@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
 
+	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/onnxrun"
 )
 
@@ -61,7 +61,7 @@ func bench(ctx context.Context, args []string, std streams) error {
 	}
 	defer m.Close()
 	t := timing{Model: filepath.Base(f.Arg(0)), Batch: *batch, Threads: m.Threads(), LoadMS: ms(time.Since(begin))}
-	inputs, err := randomInputs(m, *batch, *shapes)
+	inputs, _, err := randomInputs(m, new(card.Card), *batch, *shapes)
 	if err != nil {
 		return err
 	}
@@ -109,38 +109,6 @@ func measure(ctx context.Context, m *onnxrun.Model, inputs []onnxrun.Tensor, lea
 			return times, nil
 		}
 	}
-}
-
-// randomInputs makes an input for everything the model wants.
-func randomInputs(m *onnxrun.Model, batch int, shapes []string) ([]onnxrun.Tensor, error) {
-	asked, err := parseShapes(shapes)
-	if err != nil {
-		return nil, err
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	var list []onnxrun.Tensor
-	for _, in := range m.Inputs() {
-		shape, ok := asked[in.Name]
-		delete(asked, in.Name)
-		if !ok {
-			shape = []int{}
-			for _, d := range in.Dims {
-				if d.Size < 0 {
-					d.Size = batch
-				}
-				shape = append(shape, d.Size)
-			}
-		}
-		t, err := tensor(in, randomArray(r, in.DType.String(), shape))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, t)
-	}
-	for name := range maps.Keys(asked) {
-		return nil, usagef("--shape %s: the model has no such input", name)
-	}
-	return list, nil
 }
 
 func (t timing) print(w io.Writer, stats *onnxrun.Stats) error {

@@ -45,14 +45,19 @@ func compare(args []string, std streams) error {
 	if err := parse(f, args, "a file of samples", "another"); err != nil {
 		return help(std.out, fmt.Sprintf(compareHelp, f.FlagUsagesWrapped(110)), err)
 	}
-	if !(*alpha >= 1e-6 && *alpha < 1) || *points < 50 || *points > 20000 || *lines < 1 || *lines > 10000 {
-		return usagef("--alpha must be from 1e-6 to 1, --points from 50 to 20000, --directions from 1 to 10000")
+	switch {
+	case !(*alpha >= 1e-6 && *alpha < 1):
+		return usagef("--alpha %v: want 1e-6 or more, and less than 1", *alpha)
+	case *points < 50 || *points > 20000:
+		return usagef("--points %d: want 50 to 20000", *points)
+	case *lines < 1 || *lines > 10000:
+		return usagef("--directions %d: want 1 to 10000", *lines)
 	}
-	a, shape, err := readSamples(f.Arg(0))
+	a, shape, err := readSet(f.Arg(0))
 	if err != nil {
 		return err
 	}
-	b, other, err := readSamples(f.Arg(1))
+	b, other, err := readSet(f.Arg(1))
 	if err != nil {
 		return err
 	}
@@ -82,8 +87,8 @@ func compare(args []string, std streams) error {
 	return err
 }
 
-// readSamples reads an .npy file of samples, or the x of an .npz.
-func readSamples(name string) (x []float64, shape []int, err error) {
+// readSet reads an .npy file of samples, or the x of an .npz.
+func readSet(name string) (x []float64, shape []int, err error) {
 	var a npy.Array
 	if strings.EqualFold(filepath.Ext(name), ".npz") {
 		file, err := npy.ReadZipFile(name)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"image"
 	"image/color"
 	"image/png"
@@ -188,9 +187,9 @@ func TestClassifierOfAFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &job{card: &card.Card{Shape: []int{1, 32, 32}, SDE: "vp"}, recipe: &recipe{path: schedules.VP{}}}
-	j.flags.condition.classifier = model("digits_classifier")
-	c, err := j.newClassifier(context.Background(), list)
+	flags := classFlags{classifier: model("digits_classifier")}
+	net := &card.Card{Shape: []int{1, 32, 32}, SDE: "vp"}
+	c, err := flags.newClassifier(t.Context(), &recipe{path: schedules.VP{}}, net, list, onnxrun.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

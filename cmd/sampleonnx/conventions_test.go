@@ -301,7 +301,7 @@ func TestEveryProcess(t *testing.T) {
 	const n = 3000
 	picked := map[string][]string{
 		"EDM F": {"", "pc", "ode", "ald", "flow_heun"}, "flow, t": {"", "flow_heun", "pc", "ode", "ode_heun", "adaptive", "dpmpp_2m"},
-		"DDPM linear, eps": {"", "ddpm", "pc", "ode", "unipc", "flow_euler"}, "VP v, t": {"", "flow_heun"}, "sub-VP score_sigma, t": {"", "flow_euler"},
+		"DDPM linear, eps": {"", "ddpm", "pc", "ode", "unipc", "flow_euler", "plms", "pndm", "deis"}, "VP v, t": {"", "flow_heun", "ipndm"}, "sub-VP score_sigma, t": {"", "flow_euler"},
 		"eps on the rectified path": {"", "heun"}, "DDPM zero_snr, v": {"", "dpmpp_2m"}, "VE x0, t": {"flow_euler"},
 	}
 	seen := 0

@@ -24,56 +24,74 @@ const (
 
 const maxPicture = 1 << 26 // pixels
 
-// readData reads at most `most` data as a network of the card sees them. Files are one array of samples, or images. Bytes, and so all images, are
-// put on the card's range (dequantised first, where the card says so) or its logits. Floats are on the card's scale already, as samples are that
-// this command writes. Last, the card's mean is taken off.
+// readData reads at most `most` data as a network of the card sees them: readSamples less the card's mean.
 func readData(c *card.Card, names []string, most int, seed uint64) (x []float32, n int, err error) {
-	var bytes []uint8
-	dim := elements(c.Shape)
-	what := names[0]
-	switch ext := strings.ToLower(filepath.Ext(names[0])); {
-	case ext == ".png":
-		for _, name := range names[:min(len(names), most)] {
-			one, err := dataPicture(name, c.Shape)
-			if err != nil {
-				return nil, 0, err
-			}
-			bytes = append(bytes, one...)
-		}
-		n = len(bytes) / dim
-		what = fmt.Sprintf("%s and %d more", names[0], len(names)-1)
-	case len(names) > 1:
-		return nil, 0, usagef("%s and %d more: want one file of samples, or images that all end in .png", names[0], len(names)-1)
-	default:
-		a, err := readArray(names[0], dim)
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(a.Shape) < 1 || a.Shape[0] < 1 || elements(a.Shape[1:]) != dim {
-			return nil, 0, usagef("%s has shape %v, samples have %v", names[0], a.Shape, c.Shape)
-		}
-		n = min(a.Shape[0], most)
-		if b, ok := a.Data.([]uint8); ok {
-			bytes = b[:n*dim]
-		} else if x, err = a.Float32s(); err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", names[0], err)
-		} else {
-			x = x[:n*dim]
-		}
-	}
-	if bytes != nil {
-		if x, err = scaleBytes(c, bytes, dim, seed); err != nil {
-			return nil, 0, err
-		}
-	}
-	for i, v := range x {
-		if v-v != 0 {
-			return nil, 0, fmt.Errorf("%s: value %d is not finite", what, i)
-		}
+	if x, err = readSamples(c, names, most, seed); err != nil {
+		return nil, 0, err
 	}
 	mean, err := meanOf(c)
 	addMean(x, mean, -1)
-	return x, n, err
+	return x, len(x) / elements(c.Shape), err
+}
+
+// readSamples reads at most `most` data on the card's scale. Files are one array of samples, or images. Bytes, and so all images, are put on the
+// card's range (dequantised first, where the card says so) or its logits. Floats are on the card's scale already, as samples are that this command
+// writes.
+func readSamples(c *card.Card, names []string, most int, seed uint64) ([]float32, error) {
+	dim := elements(c.Shape)
+	if strings.EqualFold(filepath.Ext(names[0]), ".png") {
+		var bytes []uint8
+		for _, name := range names[:min(len(names), most)] {
+			one, err := dataPicture(name, c.Shape)
+			if err != nil {
+				return nil, err
+			}
+			bytes = append(bytes, one...)
+		}
+		return scaleBytes(c, bytes, dim, seed)
+	}
+	if len(names) > 1 {
+		return nil, usagef("%s and %d more: want one file of samples, or images that all end in .png", names[0], len(names)-1)
+	}
+	a, err := readArray(names[0], dim)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := a.Data.([]uint8); ok {
+		n, err := countSamples(names[0], a, c.Shape)
+		if err != nil {
+			return nil, err
+		}
+		return scaleBytes(c, b[:min(n, most)*dim], dim, seed)
+	}
+	return floatSamples(names[0], a, c.Shape, most)
+}
+
+// countSamples is how many samples of a shape an array has, one or more.
+func countSamples(name string, a npy.Array, shape []int) (int, error) {
+	if len(a.Shape) < 1 || a.Shape[0] < 1 || elements(a.Shape[1:]) != elements(shape) {
+		return 0, usagef("%s has shape %v, samples have %v", name, a.Shape, shape)
+	}
+	return a.Shape[0], nil
+}
+
+// floatSamples is the numbers of at most `most` samples of a shape, all finite.
+func floatSamples(name string, a npy.Array, shape []int, most int) ([]float32, error) {
+	n, err := countSamples(name, a, shape)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.Float32s()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	x = x[:min(n, most)*elements(shape)]
+	for i, v := range x {
+		if v-v != 0 {
+			return nil, &npy.FormatError{File: name, Reason: fmt.Sprintf("value %d is %v, want a finite float32", i, v)}
+		}
+	}
+	return x, nil
 }
 
 // readArray reads an .npy file, or of an .npz x or the only array of samples of dim values.

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
-	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
 	"sampleonnx/schedules"
 )
@@ -17,6 +16,7 @@ type measurement struct {
 	exact sampler.Field    // the true score, or nil
 	pull  sampler.Pullback // the score's derivative, or nil
 	path  schedules.Path
+	rows  *sampler.Batch // that score and pull are of: its First is the first datum's; nil if they are the same for all
 
 	data         []float32 // x_0
 	dim          int
@@ -88,6 +88,9 @@ func (m *measurement) at(ctx context.Context, t float64) (*measured, error) {
 				return nil, err
 			}
 			k := min(m.batch, n-first)
+			if m.rows != nil {
+				m.rows.First = uint64(first)
+			}
 			z, x, s, other, times := z[:k*m.dim], x[:k*m.dim], s[:k*m.dim], other[:k*m.dim], times[:k]
 			named := sampler.Draw{Purpose: purposeNoising, Index: uint32(draw), First: uint64(first), Dim: m.dim}
 			if err := noise.Normal(z, named); err != nil {
@@ -152,15 +155,14 @@ func each(sums []float64, dim int, term func(i int) float64) {
 	}
 }
 
-// native is a network's score on the path that it was trained on, in that path's time.
-func native(ctx context.Context, m *onnxrun.Model, c *card.Card) (sampler.Field, *recipe, error) {
+// native is what makes a network's score on the path that it was trained on, in that path's time.
+func native(c *card.Card) (*recipe, error) {
 	if err := supported(c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r := &recipe{path: pathOf(c)}
 	r.relabel(c)
-	score, err := r.score(ctx, m, c)
-	return score, r, err
+	return r, nil
 }
 
 // levelsToMeasure are times of the network's path, the highest noise first: n of them, even in ln σ; or those that the network was trained at, if

@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"image/png"
 	"io"
 	"math"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
-	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
@@ -23,7 +22,7 @@ const encodeHelp = `sampleonnx encode carries data to their codes, by the probab
 
   sampleonnx encode MODEL.onnx DATA.npy [flags]
 
-Data have one code each, and decode brings them back. Codes of data like the model's are normal, of the prior's size.
+Data have one code each, and decode with the same conditions brings them back. Codes of data like the model's are normal, of the prior's size.
 
 Flags:
 %s`
@@ -40,7 +39,7 @@ const interpolateHelp = `sampleonnx interpolate draws what lies between data: it
   sampleonnx interpolate MODEL.onnx DATA.npy [flags]   between the data 0 and 1, 2 and 3, ...
   sampleonnx interpolate MODEL.onnx [flags]            between codes drawn at random
 
-The first and the last of a row are the data themselves, decoded from their codes.
+The first and the last of a row are the data themselves, decoded from their codes. A row is of one class, and so are the data at its ends.
 
 Flags:
 %s`
@@ -49,6 +48,7 @@ Flags:
 type passage struct {
 	flags      *pflag.FlagSet
 	set        *[]string
+	classes    classFlags
 	rtol, atol string
 	coupled    bool
 	quiet      bool
@@ -60,15 +60,16 @@ type passage struct {
 	card   *card.Card
 	recipe *recipe
 	ode    sampler.Flow
-	score  sampler.Field
+	net    *guided
 	calls  int
 	err    io.Writer
 }
 
-func newPassage(verb, output string) *passage {
+func newPassage(verb, output, of string) *passage {
 	p := &passage{flags: flagSet(verb)}
 	f := p.flags
 	f.StringVarP(&p.output, "output", "o", "", "`FILE` .png, .npy, .npz or .csv, or - for npy on stdout (default "+output+")")
+	p.classes.add(f, of)
 	f.StringVar(&p.rtol, "rtol", "1e-5", "relative tolerance `X` of the solver")
 	f.StringVar(&p.atol, "atol", "1e-5", "absolute tolerance `X` of the solver")
 	f.BoolVar(&p.coupled, "coupled", false, "one step and one error norm for all data of a batch, as published")
@@ -84,7 +85,7 @@ func (p *passage) open(ctx context.Context, name string, std streams) error {
 	if p.batch < 0 {
 		return usagef("--batch %d: want 1 or more", p.batch)
 	}
-	settings, err := parseSettings(*p.set)
+	settings, err := cardSettings(p.flags, &p.classes, *p.set)
 	if err != nil {
 		return err
 	}
@@ -103,35 +104,31 @@ func (p *passage) open(ctx context.Context, name string, std streams) error {
 		return err
 	}
 	p.ode = p.recipe.sampler.(sampler.Flow)
-	p.score, err = p.recipe.score(ctx, p.model, p.card)
+	p.net, err = p.classes.open(ctx, p.model, p.card, p.recipe, p.config, false)
 	return err
 }
 
 func (p *passage) close() {
+	p.net.close()
 	if p.model != nil {
 		p.model.Close()
 	}
 }
 
 // read reads data, or codes, of the model's shape.
-func (p *passage) read(name string) ([]float32, error) {
-	a, err := npy.ReadFile(name)
+func (p *passage) read(name string, data bool) ([]float32, error) {
+	if data {
+		return readSamples(p.card, []string{name}, math.MaxInt, 0)
+	}
+	a, err := readArray(name, elements(p.card.Shape))
 	if err != nil {
 		return nil, err
 	}
-	dim := elements(p.card.Shape)
-	if len(a.Shape) < 1 || a.Shape[0] < 1 || elements(a.Shape[1:]) != dim {
-		return nil, usagef("%s has shape %v, samples have %v", name, a.Shape, p.card.Shape)
-	}
-	x, err := a.Float32s()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return slices.Clone(x), nil
+	return floatSamples(name, a, p.card.Shape, math.MaxInt)
 }
 
-// along carries x along the ODE, batch after batch: with encode to the codes, otherwise to the data.
-func (p *passage) along(ctx context.Context, x []float32, encode bool) error {
+// along carries x along the ODE of a score, batch after batch: with encode to the codes, otherwise to the data.
+func (p *passage) along(ctx context.Context, net *guided, x []float32, encode bool) error {
 	dim := elements(p.card.Shape)
 	n := len(x) / dim
 	batch := p.batch
@@ -156,7 +153,11 @@ func (p *passage) along(ctx context.Context, x []float32, encode bool) error {
 		if encode {
 			run = p.ode.Encode
 		}
-		if err := run(ctx, b, p.score); err != nil {
+		score, err := net.score(b)
+		if err != nil {
+			return err
+		}
+		if err := run(ctx, b, score); err != nil {
 			return err
 		}
 		p.calls += b.Calls
@@ -180,7 +181,7 @@ func passed(ctx context.Context, args []string, std streams, encode bool) error 
 	if encode {
 		verb, usual, text, what = "encode", "z.npy", encodeHelp, "codes"
 	}
-	p := newPassage(verb, usual)
+	p := newPassage(verb, usual, "the "+what)
 	if err := parse(p.flags, args, "a model", map[bool]string{true: "data", false: "codes"}[encode]); err != nil {
 		return help(std.out, fmt.Sprintf(text, p.flags.FlagUsagesWrapped(110)), err)
 	}
@@ -202,14 +203,18 @@ func passed(ctx context.Context, args []string, std streams, encode bool) error 
 	if err := checkWritable(p.output); err != nil {
 		return err
 	}
-	x, err := p.read(p.flags.Arg(1))
+	x, err := p.read(p.flags.Arg(1), encode)
 	if err != nil {
 		return err
 	}
-	if err := p.along(ctx, x, encode); err != nil {
+	n := len(x) / elements(p.card.Shape)
+	if err := p.net.count(&p.classes, n, 0); err != nil {
 		return err
 	}
-	d := drawn{x: x, n: len(x) / elements(p.card.Shape), shape: p.card.Shape, view: displayOf(p.card), meta: "{}"}
+	if err := p.along(ctx, p.net, x, encode); err != nil {
+		return err
+	}
+	d := drawn{x: x, n: n, shape: p.card.Shape, view: displayOf(p.card), meta: p.meta()}
 	if encode {
 		d.view = display{} // codes have no brightness of their own
 	}
@@ -218,6 +223,19 @@ func passed(ctx context.Context, args []string, std streams, encode bool) error 
 	}
 	p.tell(d.n, what, began)
 	return nil
+}
+
+// meta is what the .npz output remembers of the classes.
+func (p *passage) meta() string {
+	all := map[string]any{}
+	if c := p.classes.meta(); len(c) > 0 {
+		all["condition"] = c
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
 }
 
 // usualOutput is where samples go if nobody says.
@@ -229,7 +247,7 @@ func usualOutput(shape []int) string {
 }
 
 func interpolate(ctx context.Context, args []string, std streams) error {
-	p := newPassage("interpolate", "interpolation.png, or interpolation.npy where there is no picture")
+	p := newPassage("interpolate", "interpolation.png, or interpolation.npy where there is no picture", "the rows, each of one class,")
 	n := p.flags.IntP("samples", "n", 8, "how many in a row, both ends among them: `N`")
 	rows := p.flags.Int("rows", 8, "at most so many rows: `R`")
 	seed := p.flags.Uint64P("seed", "s", 0, "`SEED` of random codes")
@@ -274,10 +292,10 @@ func interpolate(ctx context.Context, args []string, std streams) error {
 			sampler.Slerp(x[at:at+dim], codes[2*i*dim:], codes[(2*i+1)*dim:], dim, float64(k)/float64(*n-1))
 		}
 	}
-	if err := p.along(ctx, x, false); err != nil {
+	if err := p.along(ctx, p.net.rows(pairs, *n), x, false); err != nil {
 		return err
 	}
-	d := drawn{x: x, n: pairs * *n, shape: shape, view: displayOf(p.card), meta: "{}"}
+	d := drawn{x: x, n: pairs * *n, shape: shape, view: displayOf(p.card), meta: p.meta()}
 	if format == ".png" && len(shape) == 3 {
 		values, r := d.view.apply(x)
 		img, err := picture.Rows(values, *n, pairs, shape, r)
@@ -301,16 +319,23 @@ const maxRow = 1 << 12
 func (p *passage) codes(ctx context.Context, rows int, seed uint64) ([]float32, error) {
 	dim := elements(p.card.Shape)
 	if p.flags.NArg() == 1 {
+		if err := p.net.count(&p.classes, rows, 0); err != nil {
+			return nil, err
+		}
 		b := &sampler.Batch{X: make([]float32, 2*rows*dim), Dim: dim, Noise: sampler.Philox(seed)}
 		return b.X, p.recipe.start(b)
 	}
-	x, err := p.read(p.flags.Arg(1))
+	x, err := p.read(p.flags.Arg(1), true)
 	if err != nil {
 		return nil, err
 	}
 	if len(x) < 2*dim {
 		return nil, usagef("%s holds one datum: want two or more to go between", p.flags.Arg(1))
 	}
-	x = x[:min(rows, len(x)/(2*dim))*2*dim]
-	return x, p.along(ctx, x, true)
+	pairs := min(rows, len(x)/(2*dim))
+	if err := p.net.count(&p.classes, pairs, rows); err != nil {
+		return nil, err
+	}
+	x = x[:pairs*2*dim]
+	return x, p.along(ctx, p.net.rows(pairs, 2), x, true)
 }

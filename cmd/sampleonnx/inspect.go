@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -262,45 +261,9 @@ func values(list []onnxrun.Info) []value {
 	return out
 }
 
-// inputsFor are inputs for a batch of samples; the card's shape fills in what the model leaves open.
-func inputsFor(m *onnxrun.Model, c *card.Card, batch int, shapes []string) ([]onnxrun.Tensor, map[string][]int, error) {
-	asked, err := parseShapes(shapes)
-	if err != nil {
-		return nil, nil, err
-	}
-	shapeOf := make(map[string][]int)
-	r := rand.New(rand.NewPCG(1, 2))
-	var inputs []onnxrun.Tensor
-	for _, in := range m.Inputs() {
-		shape, ok := asked[in.Name]
-		delete(asked, in.Name)
-		if !ok && in.Name == c.X && c.Has("shape") {
-			shape, ok = append([]int{batch}, c.Shape...), true
-		}
-		if !ok {
-			shape = []int{}
-			for _, d := range in.Dims {
-				if d.Size < 0 {
-					d.Size = batch
-				}
-				shape = append(shape, d.Size)
-			}
-		}
-		t, err := tensor(in, randomArray(r, in.DType.String(), shape))
-		if err != nil {
-			return nil, nil, err
-		}
-		inputs, shapeOf[in.Name] = append(inputs, t), shape
-	}
-	for name := range asked {
-		return nil, nil, usagef("--shape %s: the model has no such input", name)
-	}
-	return inputs, shapeOf, nil
-}
-
 // plan compiles the model for a batch of samples.
 func plan(ctx context.Context, m *onnxrun.Model, c *card.Card, batch int, shapes []string) (*planned, *onnxrun.Stats, error) {
-	inputs, shapeOf, err := inputsFor(m, c, batch, shapes)
+	inputs, shapeOf, err := randomInputs(m, c, batch, shapes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -331,7 +294,7 @@ func symbolicShapes(ctx context.Context, m *onnxrun.Model, c *card.Card) map[str
 	}
 	var of [2]map[string][]int
 	for i := range of {
-		inputs, _, err := inputsFor(m, c, 2+i, nil)
+		inputs, _, err := randomInputs(m, c, 2+i, nil)
 		if err == nil {
 			of[i], err = m.Shapes(ctx, inputs...)
 		}

@@ -14,7 +14,6 @@ import (
 	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
-	"sampleonnx/schedules"
 )
 
 const likelihoodHelp = `sampleonnx likelihood computes log p of data under a model, by the probability-flow ODE.
@@ -24,33 +23,39 @@ const likelihoodHelp = `sampleonnx likelihood computes log p of data under a mod
 Bits per dimension are those of 8-bit data, dequantised uniformly and scaled to the card's range: -log2 p / d + log2(256/(hi-lo)).
 Without a range the last term is left out.
 
+With --guidance other than 1 the density is the one to which the guided score's ODE carries the prior: that of what
+--sampler ode draws with the same flags. It is neither the model's p(x|class) nor a reweighted one.
+With --classifier the trace is by central differences.
+
 Flags:
 %s`
 
 // likelihoodRun is what the verb is asked.
 type likelihoodRun struct {
 	trace, probe, output string
-	class                string
+	classes              classFlags
 	rtol, atol           float64
 	coupled              bool
 	batch                int
 	seed                 uint64
 	given                []float32 // probes
+	config               onnxrun.Config
 }
 
 // likelihoods is its result.
 type likelihoods struct {
-	Model string    `json:"model"`
-	Data  string    `json:"data"`
-	Class string    `json:"class,omitempty"` // of the data, which take them in turn
-	Trace string    `json:"trace"`
-	Calls int       `json:"network_calls"`
-	LogP  []float64 `json:"log_p"` // nats
-	Bits  []float64 `json:"bits_per_dim"`
-	Mean  float64   `json:"mean_bits_per_dim"`
-	Error float64   `json:"standard_error"`
-	z     []float32
-	shape []int
+	Model    string    `json:"model"`
+	Data     string    `json:"data"`
+	Class    string    `json:"class,omitempty"` // of the data, which take them in turn
+	Guidance *float64  `json:"guidance,omitempty"`
+	Trace    string    `json:"trace"`
+	Calls    int       `json:"network_calls"`
+	LogP     []float64 `json:"log_p"` // nats
+	Bits     []float64 `json:"bits_per_dim"`
+	Mean     float64   `json:"mean_bits_per_dim"`
+	Error    float64   `json:"standard_error"`
+	z        []float32
+	shape    []int
 }
 
 func likelihood(ctx context.Context, args []string, std streams) error {
@@ -58,7 +63,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	f := flagSet("likelihood")
 	f.StringVarP(&l.output, "output", "o", "", "`FILE.npz` for log_p, bits_per_dim and z, where the data came to")
 	asJSON := f.Bool("json", false, "print one JSON object")
-	f.StringVar(&l.class, "class", "", "`CLASS` of the data, for a network that is told it: K, or K1,K2,... or K1-K2 for one datum after the other (default: cond.null, none)")
+	l.classes.add(f, "the data")
 	f.StringVar(&l.trace, "trace", "", "`HOW`: hutchinson (one probe), exact (a derivative a dimension; the default up to 16), central (a probe by central differences)")
 	f.StringVar(&l.probe, "probe", "rademacher", "probes are `NAME` rademacher or gaussian")
 	f.Float64Var(&l.rtol, "rtol", 1e-5, "relative tolerance `X` of the solver")
@@ -67,13 +72,17 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	f.IntVarP(&l.batch, "batch", "b", 64, "data the network sees at once: `B`")
 	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes")
 	set := f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
-	var config onnxrun.Config
-	configFlags(f, &config)
+	configFlags(f, &l.config)
 	if err := parse(f, args, "a model", "data"); err != nil {
 		return help(std.out, fmt.Sprintf(likelihoodHelp, f.FlagUsagesWrapped(110)), err)
 	}
-	if !(l.rtol > 0 && l.atol > 0) || l.batch < 1 {
-		return usagef("--rtol, --atol and --batch must be more than 0")
+	for name, tolerance := range map[string]float64{"rtol": l.rtol, "atol": l.atol} {
+		if !(tolerance > 0) || math.IsInf(tolerance, 0) {
+			return usagef("--%s %v: want a number more than 0", name, tolerance)
+		}
+	}
+	if l.batch < 1 {
+		return usagef("--batch %d: want 1 or more", l.batch)
 	}
 	if err := oneOf("probe", l.probe, "rademacher", "gaussian"); err != nil {
 		return err
@@ -84,20 +93,29 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if l.output != "" && !strings.EqualFold(filepath.Ext(l.output), ".npz") {
 		return usagef("--output %s: the suffix must be .npz", l.output)
 	}
-	settings, err := parseSettings(*set)
+	settings, err := cardSettings(f, &l.classes, *set)
 	if err != nil {
 		return err
 	}
-	m, err := openModel(ctx, f.Arg(0), config)
+	if l.classes.classifier != "" {
+		if l.trace != "" && l.trace != "central" {
+			return usagef("--trace %s: it needs the derivative of the score, which is not there with --classifier: want central", l.trace)
+		}
+		l.trace = "central"
+	}
+	if l.output != "" {
+		if err := checkWritable(l.output); err != nil {
+			return err
+		}
+	}
+	m, err := openModel(ctx, f.Arg(0), l.config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	a, err := npy.ReadFile(f.Arg(1))
-	if err != nil {
-		return err
-	}
-	r, err := l.run(ctx, m, f.Arg(0), f.Arg(1), a, settings)
+	r, err := l.run(ctx, m, f.Arg(0), settings, func(c *card.Card) ([]float32, error) {
+		return readSamples(c, f.Args()[1:], math.MaxInt, l.seed)
+	})
 	if err != nil {
 		return err
 	}
@@ -113,20 +131,17 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if *asJSON {
 		return json.NewEncoder(std.out).Encode(r)
 	}
-	mean, of := 0.0, ""
-	if r.Class != "" {
-		of = " of class " + r.Class
-	}
+	mean := 0.0
 	for _, p := range r.LogP {
 		mean += p / float64(len(r.LogP))
 	}
 	_, err = fmt.Fprintf(std.out, "%s, %d data of %s%s: log p %.5g nats, %.4f ± %.4f bits/dim (%s trace, %d network calls)\n",
-		r.Model, len(r.LogP), r.Data, of, mean, r.Mean, r.Error, r.Trace, r.Calls)
+		r.Model, len(r.LogP), r.Data, ofClass(r.Class), mean, r.Mean, r.Error, r.Trace, r.Calls)
 	return err
 }
 
-// run computes the likelihoods of data.
-func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name string, data npy.Array, settings []setting) (*likelihoods, error) {
+// run computes the likelihoods of data that have the card's shape and scale.
+func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, error)) (*likelihoods, error) {
 	settings = append(settings, setting{"sampler.name", "ode", "likelihood"})
 	c, err := resolveCard(m, path, asked{settings: settings})
 	if err != nil {
@@ -137,37 +152,29 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 		return nil, err
 	}
 	dim := elements(c.Shape)
-	if len(data.Shape) < 1 || data.Shape[0] < 1 || elements(data.Shape[1:]) != dim {
-		return nil, usagef("%s has shape %v, samples have %v", name, data.Shape, c.Shape)
-	}
-	x, err := data.Float32s()
+	x, err := data(c)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
-	var classes []int
-	if l.class != "" {
-		if classes, err = parseClasses(l.class); err != nil {
-			return nil, err
-		}
-	}
+	n := len(x) / dim
 	if l.trace == "" {
 		if l.trace = "hutchinson"; dim <= 16 {
 			l.trace = "exact"
 		}
 	}
-	open := differentiable
-	if l.trace == "central" {
-		open = newConditional
-	}
-	net, err := open(ctx, m, c)
+	central := l.trace == "central"
+	net, err := l.classes.open(ctx, m, c, recipe, l.config, !central)
+	defer net.close()
 	if err != nil {
 		return nil, err
 	}
-	if err := net.check(classes, 1); err != nil {
+	if err := net.count(&l.classes, n, 0); err != nil {
 		return nil, err
 	}
-	n := data.Shape[0]
-	r := &likelihoods{Class: l.class, Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
+	r := &likelihoods{Class: l.classes.class, Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
+	if r.Class != "" {
+		r.Guidance = &l.classes.guidance
+	}
 	addMean(r.z, recipe.mean, -1)
 	for first := 0; first < n; first += l.batch {
 		k := min(l.batch, n-first)
@@ -176,10 +183,13 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 		if l.given != nil {
 			algorithm.Probe = l.given[first*dim : (first+k)*dim]
 		}
-		score := recipe.convert(net.field(b, classes, 1), c)
+		score, err := net.score(b)
+		if err != nil {
+			return nil, err
+		}
 		pull := sampler.CentralDifference(score, process(c), 0.02)
-		if net.pull != nil {
-			pull = recipe.pullback(net.pullback(b, classes, 1), c)
+		if !central {
+			pull = net.pullback(b)
 		}
 		p, err := algorithm.LogP(ctx, b, score, pull)
 		if err != nil {
@@ -200,50 +210,6 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path, name str
 		r.Error = math.Sqrt(moments.Variance[0] / float64(n))
 	}
 	return r, nil
-}
-
-// pullback turns a network's derivative into that of what convert makes of the network.
-func (r *recipe) pullback(net sampler.Pullback, c *card.Card) sampler.Pullback {
-	if p, ok := precond(c, r.labelAt); ok {
-		net = sampler.PullPrecond(net, p)
-		if _, byLevel := r.path.(schedules.Sigma); !byLevel {
-			net = relabelled(net, r.sigma)
-		}
-		return net
-	}
-	if r.label != nil {
-		net = relabelled(net, r.label)
-	}
-	switch c.Output {
-	case "score_sigma":
-		net = sampler.PullNormalised(net, r.path)
-	case "eps":
-		net = sampler.PullNoise(net, r.path)
-	case "x0", "D":
-		net = sampler.PullDenoiser(net, r.path)
-	case "v":
-		net = sampler.PullVelocity(net, r.path)
-	case "flow":
-		net = sampler.PullFlow(net)
-	}
-	if r.outer != nil {
-		net = sampler.PullVE(net, r.outer)
-	}
-	if r.inner != nil {
-		net = relabelled(net, func(t float64) float64 {
-			_, sigma := r.inner.Marginal(t)
-			return sigma
-		})
-	}
-	return net
-}
-
-// relabelled is Relabel of a derivative.
-func relabelled(pull sampler.Pullback, label func(t float64) float64) sampler.Pullback {
-	return func(dst, v, x []float32, t []float64) error {
-		field := sampler.Field(func(dst, x []float32, t []float64) error { return pull(dst, v, x, t) })
-		return sampler.Relabel(field, label)(dst, x, t)
-	}
 }
 
 // likelihood compares bits per dimension and the ODE's ends with those recorded, of the same probes.
@@ -268,7 +234,7 @@ func (c *comparison) likelihood(ctx context.Context, file map[string]npy.Array) 
 		return nil, fmt.Errorf("%s:epsilon: %w", c.golden, err)
 	}
 	data := file["data"]
-	l := likelihoodRun{trace: "hutchinson", rtol: meta.RTol, atol: meta.ATol, coupled: true, batch: max(len(bits), 1), given: probes}
+	l := likelihoodRun{classes: classFlags{guidance: 1}, trace: "hutchinson", rtol: meta.RTol, atol: meta.ATol, coupled: true, batch: max(len(bits), 1), given: probes}
 	var settings []setting
 	if meta.TEps > 0 {
 		settings = append(settings, setting{"t_eps", fmt.Sprint(meta.TEps), c.golden})
@@ -276,7 +242,9 @@ func (c *comparison) likelihood(ctx context.Context, file map[string]npy.Array) 
 	if len(bits) == 0 || len(data.Shape) < 1 || data.Shape[0] != len(bits) || len(probes) != elements(data.Shape) || !(meta.RTol > 0 && meta.ATol > 0) {
 		return nil, &npy.FormatError{File: c.golden, Reason: "data, epsilon, bpd and the tolerances do not fit each other"}
 	}
-	r, err := l.run(ctx, c.model, c.path, c.golden, data, settings)
+	r, err := l.run(ctx, c.model, c.path, settings, func(k *card.Card) ([]float32, error) {
+		return floatSamples(c.golden+":data", data, k.Shape, len(bits))
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"math"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -14,7 +15,6 @@ import (
 	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
-	"sampleonnx/schedules"
 )
 
 const lossHelp = `sampleonnx loss says how well a network knows the score of data, noise level by noise level.
@@ -36,6 +36,7 @@ type lossFlags struct {
 	exact, output, progress    string
 	sliced                     bool
 	set                        []string
+	classes                    classFlags
 	config                     onnxrun.Config
 }
 
@@ -44,6 +45,8 @@ type lossTable struct {
 	Model     string      `json:"model"`
 	Data      string      `json:"data"`
 	Exact     string      `json:"exact,omitempty"`
+	Class     string      `json:"class,omitempty"` // of the data, which take them in turn
+	Guidance  *float64    `json:"guidance,omitempty"`
 	Samples   int         `json:"samples"`
 	Draws     int         `json:"draws"`
 	Dim       int         `json:"dim"`
@@ -67,6 +70,7 @@ func loss(ctx context.Context, args []string, std streams) error {
 	f.StringVarP(&l.output, "output", "o", "", "`FILE.png` for a plot over sigma")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	f.IntVar(&l.levels, "levels", 0, "measure at `N` levels, even in ln sigma (default: those the network was trained at, or 20)")
+	l.classes.add(f, "the data")
 	f.StringVar(&l.exact, "exact-score", "", "the true score `SCORE.onnx`, with a card of its own: adds Fisher's divergence E‖∇log p - s‖²")
 	f.BoolVar(&l.sliced, "sliced", false, "add sliced score matching, E[v·(∂s/∂x)v + ½‖s‖²] with random signs v, by the network's derivative")
 	f.IntVarP(&l.most, "data", "n", 1000, "use the first `N` data")
@@ -82,8 +86,16 @@ func loss(ctx context.Context, args []string, std streams) error {
 	if f.NArg() < 2 {
 		return usagef("want a model and data, have %d arguments%s (see --help)", f.NArg(), list(f.Args()))
 	}
-	if l.levels < 0 || f.Changed("levels") && l.levels < 1 || l.most < 1 || l.draws < 0 || l.batch < 1 {
-		return usagef("--levels %d, --data %d, --draws %d, --batch %d: want more than 0", l.levels, l.most, l.draws, l.batch)
+	for _, flag := range []struct {
+		name  string
+		value int
+	}{{"levels", l.levels}, {"data", l.most}, {"draws", l.draws}, {"batch", l.batch}} {
+		if flag.value < 0 || f.Changed(flag.name) && flag.value < 1 {
+			return usagef("--%s %d: want 1 or more", flag.name, flag.value)
+		}
+	}
+	if l.levels > maxLevels {
+		return &limitError{fmt.Sprintf("--levels %d: want at most %d", l.levels, maxLevels)}
 	}
 	if err := oneOf("progress", l.progress, "auto", "bar", "plain", "none"); err != nil {
 		return err
@@ -91,12 +103,19 @@ func loss(ctx context.Context, args []string, std streams) error {
 	if l.output != "" && !strings.EqualFold(filepath.Ext(l.output), ".png") {
 		return usagef("--output %s: the suffix must be .png", l.output)
 	}
+	settings, err := cardSettings(f, &l.classes, l.set)
+	if err != nil {
+		return err
+	}
+	if l.sliced && l.classes.classifier != "" {
+		return usagef("--sliced: it needs the derivative of the score, which is not there with --classifier")
+	}
 	if l.output != "" {
 		if err := checkWritable(l.output); err != nil {
 			return err
 		}
 	}
-	r, err := l.run(ctx, f.Arg(0), f.Args()[1:], std.err)
+	r, err := l.run(ctx, f.Arg(0), f.Args()[1:], settings, std.err)
 	if err != nil {
 		return err
 	}
@@ -112,12 +131,10 @@ func loss(ctx context.Context, args []string, std streams) error {
 	return r.print(std.out)
 }
 
+const maxLevels = 1 << 16
+
 // run measures.
-func (l lossFlags) run(ctx context.Context, path string, data []string, stderr io.Writer) (*lossTable, error) {
-	settings, err := parseSettings(l.set)
-	if err != nil {
-		return nil, err
-	}
+func (l lossFlags) run(ctx context.Context, path string, data []string, settings []setting, stderr io.Writer) (*lossTable, error) {
 	m, c, err := openWithCard(ctx, path, settings, l.config)
 	if m != nil {
 		defer m.Close()
@@ -125,7 +142,12 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, stderr i
 	if err != nil {
 		return nil, err
 	}
-	score, recipe, err := native(ctx, m, c)
+	recipe, err := native(c)
+	if err != nil {
+		return nil, err
+	}
+	net, err := l.classes.open(ctx, m, c, recipe, l.config, l.sliced)
+	defer net.close()
 	if err != nil {
 		return nil, err
 	}
@@ -133,79 +155,107 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, stderr i
 	if err != nil {
 		return nil, err
 	}
-	dim := elements(c.Shape)
-	me := measurement{score: score, path: recipe.path, data: x, dim: dim, draws: l.draws, batch: l.batch, seed: l.seed}
+	if err := net.count(&l.classes, n, l.most); err != nil {
+		return nil, err
+	}
+	me := measurement{path: recipe.path, rows: new(sampler.Batch), data: x, dim: elements(c.Shape), draws: l.draws, batch: l.batch, seed: l.seed}
 	if me.draws == 0 {
 		me.draws = max(1, (63+n)/n)
 	}
-	r := &lossTable{Model: filepath.Base(path), Data: filepath.Base(data[0]), Samples: n, Draws: me.draws, Dim: dim}
-	if len(data) > 1 {
-		r.Data += fmt.Sprintf(" and %d more", len(data)-1)
+	// The terms of a level are kept, up to four numbers for each datum and draw.
+	if most := min(math.MaxInt, maxSamples) / 32 / n; me.draws > most {
+		return nil, &limitError{fmt.Sprintf("--draws %d of %d data: their losses take more than %d GiB, want at most %d", me.draws, n, maxSamples>>30, most)}
+	}
+	if me.score, err = net.score(me.rows); err != nil {
+		return nil, err
+	}
+	if l.sliced {
+		me.pull = net.pullback(me.rows)
 	}
 	if l.exact != "" {
-		r.Exact = filepath.Base(l.exact)
-		other, field, err := l.trueScore(ctx, c, recipe.path)
+		other, err := l.trueScore(ctx, c, &me)
 		if other != nil {
 			defer other.Close()
 		}
 		if err != nil {
 			return nil, err
 		}
-		me.exact = field
 	}
-	if l.sliced {
-		net, err := differentiable(ctx, m, c)
-		if err != nil {
-			return nil, err
-		}
-		me.pull = recipe.pullback(net.pullback(nil, nil, 1), c)
+	r := &lossTable{Model: filepath.Base(path), Data: filepath.Base(data[0]), Samples: n, Draws: me.draws, Dim: me.dim, Class: l.classes.class}
+	if len(data) > 1 {
+		r.Data += fmt.Sprintf(" and %d more", len(data)-1)
+	}
+	if l.exact != "" {
+		r.Exact = filepath.Base(l.exact)
+	}
+	if l.classes.class != "" {
+		r.Guidance = &l.classes.guidance
 	}
 	bar := newProgress(stderr, progressMode(l.progress, false, stderr), n)
 	defer bar.done()
-	times := levelsToMeasure(c, l.levels)
-	objective := make([]float64, n*me.draws)
+	return r, r.measure(ctx, me, levelsToMeasure(c, l.levels), bar)
+}
+
+// measure fills the table's rows, one for each time.
+func (r *lossTable) measure(ctx context.Context, me measurement, times []float64, bar *progress) error {
+	objective := make([]float64, r.Samples*me.draws)
+	estimate := func(terms []float64) *estimate {
+		if terms == nil {
+			return nil
+		}
+		e := estimateOf(terms, r.Samples)
+		return &e
+	}
 	for i, t := range times {
 		terms, err := me.at(ctx, t)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		row := lossLevel{T: t, Loss: estimateOf(terms.loss, n)}
-		row.Alpha, row.Sigma = recipe.path.Marginal(t)
-		if terms.fisher != nil {
-			e := estimateOf(terms.fisher, n)
-			row.Fisher = &e
-		}
-		if terms.sliced != nil {
-			e := estimateOf(terms.sliced, n)
-			row.Sliced = &e
+		row := lossLevel{T: t, Loss: estimateOf(terms.loss, r.Samples), Fisher: estimate(terms.fisher), Sliced: estimate(terms.sliced)}
+		row.Alpha, row.Sigma = me.path.Marginal(t)
+		if v := row.Loss.Value; v-v != 0 {
+			return fmt.Errorf("%s, %s: the loss at sigma %.4g is %v: the score of the data is not finite there", r.Model, r.Data, row.Sigma, v)
 		}
 		r.Levels = append(r.Levels, row)
 		for k, v := range terms.loss {
-			objective[k] += v * float64(dim) / 2 / float64(len(times))
+			objective[k] += v * float64(me.dim) / 2 / float64(len(times))
 		}
 		bar.step(float64(i+1)/float64(len(times)), sampler.Progress{Step: i + 1, Steps: len(times), Level: i, T: t, Sigma: row.Sigma}, 0)
 	}
-	r.Objective = estimateOf(objective, n)
-	return r, nil
+	r.Objective = estimateOf(objective, r.Samples)
+	return nil
 }
 
-// trueScore opens the exact score, on the path of the network that is compared with it.
-func (l lossFlags) trueScore(ctx context.Context, c *card.Card, path schedules.Path) (*onnxrun.Model, sampler.Field, error) {
+// trueScore opens the exact score, on the path of the network that is compared with it, of the same classes if it is told them.
+func (l lossFlags) trueScore(ctx context.Context, c *card.Card, me *measurement) (*onnxrun.Model, error) {
 	m, own, err := openWithCard(ctx, l.exact, nil, l.config)
 	if err != nil {
-		return m, nil, err
+		return m, err
 	}
-	score, _, err := native(ctx, m, own)
+	r, err := native(own)
 	if err != nil {
-		return m, nil, err
+		return m, err
+	}
+	same := classFlags{guidance: 1}
+	if own.Cond.Name != "" {
+		same.class = l.classes.class
+	}
+	net, err := same.open(ctx, m, own, r, l.config, false)
+	if err != nil {
+		return m, fmt.Errorf("--exact-score %s: %w", l.exact, err)
 	}
 	if elements(own.Shape) != elements(c.Shape) {
-		return m, nil, usagef("--exact-score %s: its samples have shape %v, the network's %v", l.exact, own.Shape, c.Shape)
+		return m, usagef("--exact-score %s: its samples have shape %v, the network's %v", l.exact, own.Shape, c.Shape)
 	}
 	if len(own.Mean) > 0 || len(c.Mean) > 0 {
-		return m, nil, usagef("--exact-score %s: a card with a mean cannot be compared with another", l.exact)
+		return m, usagef("--exact-score %s: a card with a mean cannot be compared with another", l.exact)
 	}
-	return m, sampler.FromVE(sampler.InVE(score, pathOf(own)), path), nil
+	score, err := net.score(me.rows)
+	if err != nil {
+		return m, err
+	}
+	me.exact = sampler.FromVE(sampler.InVE(score, pathOf(own)), me.path)
+	return m, nil
 }
 
 // openWithCard opens a model and resolves its card; the model is to be closed even with an error, if there is one.
@@ -220,7 +270,7 @@ func openWithCard(ctx context.Context, path string, settings []setting, config o
 
 func (r *lossTable) print(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s, %d data of %s, noised %d× each\n", r.Model, r.Samples, r.Data, r.Draws)
+	fmt.Fprintf(w, "%s, %d data of %s%s, noised %d× each\n", r.Model, r.Samples, r.Data, ofClass(r.Class), r.Draws)
 	head := "alpha\tsigma\tloss\t\t"
 	first := r.Levels[0]
 	if first.Fisher != nil {

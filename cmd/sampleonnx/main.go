@@ -12,8 +12,10 @@
 //	sampleonnx loss MODEL DATA.npy           how well it knows the score, by noise level
 //	sampleonnx compare A.npy B.npy           test whether samples have one law
 //
-// This package knows files and flags: a model card says what the network is (recipe.go), the packages onnxrun, sampler and schedules do the
-// work, and write.go puts the result into a file. There is one file a verb.
+// This package knows files and flags; the packages onnxrun, sampler and schedules do the work. The way is the same for every verb that follows a
+// score: flags and files make a model card of what the network is (resolve.go), the card makes a sampler (recipe.go) and the score that it wants of
+// what the network returns (score.go), for the classes that are asked for (guided.go), and write.go puts the result into a file. There is one file
+// a verb.
 package main
 
 import (
@@ -22,10 +24,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -88,33 +92,42 @@ func dispatch(ctx context.Context, args []string, std streams) error {
 	if len(args) == 0 {
 		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood|encode|decode|interpolate|loss MODEL ..., or sampleonnx compare A B; see sampleonnx --help")
 	}
-	rest := args[1:]
-	switch args[0] {
-	case "run":
-		return evaluate(ctx, rest, std)
-	case "inspect":
-		return inspect(ctx, rest, std)
-	case "bench":
-		return bench(ctx, rest, std)
-	case "verify":
-		return verify(ctx, rest, std)
-	case "likelihood":
-		return likelihood(ctx, rest, std)
-	case "encode", "decode":
-		return passed(ctx, rest, std, args[0] == "encode")
-	case "interpolate":
-		return interpolate(ctx, rest, std)
-	case "loss":
-		return loss(ctx, rest, std)
-	case "compare":
-		return compare(rest, std)
-	case "help":
-		return dispatch(ctx, append(rest, "--help"), std)
-	case "version", "--version":
-		_, err := fmt.Fprintln(std.out, version())
-		return err
+	if verb, ok := verbs()[args[0]]; ok {
+		return verb(ctx, args[1:], std)
 	}
 	return sample(ctx, args, std)
+}
+
+// verbs are all but the main one, which begins with a model.
+func verbs() map[string]func(ctx context.Context, args []string, std streams) error {
+	return map[string]func(context.Context, []string, streams) error{
+		"run": evaluate, "inspect": inspect, "bench": bench, "verify": verify, "likelihood": likelihood, "interpolate": interpolate, "loss": loss,
+		"encode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, true) },
+		"decode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, false) },
+		"compare": func(_ context.Context, args []string, std streams) error { return compare(args, std) },
+		"help":    helpVerb, "version": printVersion, "--version": printVersion,
+	}
+}
+
+// helpVerb is the help of a verb, or that of the main one.
+func helpVerb(ctx context.Context, args []string, std streams) error {
+	if len(args) == 0 {
+		return sample(ctx, []string{"--help"}, std)
+	}
+	all := verbs()
+	for _, name := range []string{"help", "version", "--version"} {
+		delete(all, name)
+	}
+	verb, ok := all[args[0]]
+	if !ok || len(args) > 1 {
+		return usagef("help %s: want one of %s, or none for how to draw samples", strings.Join(args, " "), strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+	}
+	return verb(ctx, []string{"--help"}, std)
+}
+
+func printVersion(_ context.Context, _ []string, std streams) error {
+	_, err := fmt.Fprintln(std.out, version())
+	return err
 }
 
 func version() string {
@@ -179,10 +192,12 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailed
 }
 
+const maxThreads = 1024 // more than processors only get in each other's way
+
 // openModel opens a model.
 func openModel(ctx context.Context, name string, c onnxrun.Config) (*onnxrun.Model, error) {
-	if c.Threads < 0 {
-		return nil, usagef("--threads %d: want 0 (all processors) or more", c.Threads)
+	if c.Threads < 0 || c.Threads > maxThreads {
+		return nil, usagef("--threads %d: want 0 (all processors) to %d", c.Threads, maxThreads)
 	}
 	m, err := c.Open(ctx, name)
 	if err != nil {
@@ -232,7 +247,17 @@ func flagError(err error) error {
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if want := wanted[bad.GetFlag().Value.Type()]; want != "" {
+			return usagef("--%s %s: want %s (see --help)", bad.GetFlag().Name, bad.GetValue(), want)
+		}
+	}
 	return usagef("%v (see --help)", err)
+}
+
+// wanted is what flags take, by their type, where the parser's error says no more than that this is none.
+var wanted = map[string]string{
+	"int": "a whole number", "uint64": "a whole number from 0 to 18446744073709551615", "float64": "a number", "bool": "true or false", "duration": "a time as 500ms or 2s",
 }
 
 func list(args []string) string {
@@ -258,5 +283,6 @@ func oneOf(flag, value string, words ...string) error {
 			return nil
 		}
 	}
-	return usagef("--%s %q: want one of %s", flag, value, strings.Join(words, ", "))
+	known := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+	return usagef("--%s %q: want one of %s", flag, value, strings.Join(known, ", "))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ type known struct {
 }
 
 // newKnown reads the measurement and fits the recipe's sampler to the method.
-func (j *job) newKnown(ctx context.Context, classes []int) (*known, error) {
+func (j *job) newKnown(g *guided) (*known, error) {
 	s := &j.flags.condition
 	m := &known{lambda: 1}
 	var err error
@@ -48,6 +47,9 @@ func (j *job) newKnown(ctx context.Context, classes []int) (*known, error) {
 	if ddim.Clip != 0 {
 		return nil, usagef("--set sampler.clip: --method %s does not clip", s.method)
 	}
+	if ddim.Threshold != (sampler.Threshold{}) {
+		return nil, usagef("--set sampler.threshold: --method %s does not threshold", s.method)
+	}
 	if s.method == "reddiff" {
 		sigmas := ddim.Sigmas
 		if sigmas[len(sigmas)-1] == 0 {
@@ -57,12 +59,8 @@ func (j *job) newKnown(ctx context.Context, classes []int) (*known, error) {
 		j.recipe.sampler = sampler.REDdiff{Measurement: m.Measurement, Sigmas: sigmas, Weight: s.strength}
 		return m, nil
 	}
-	net, err := differentiable(ctx, j.model, j.card)
-	if err != nil {
-		return nil, err
-	}
 	m.sampler = func(b *sampler.Batch) sampler.Sampler {
-		pull := j.recipe.pullback(net.pullback(b, classes, s.guidance), j.card)
+		pull := g.pullback(b)
 		if s.method == "dps" {
 			return sampler.DPS{Measurement: m.Measurement, Pull: pull, Sigmas: ddim.Sigmas, Eta: ddim.Eta, Zeta: s.strength}
 		}

@@ -162,7 +162,11 @@ const (
 // try measures a guess, and gives up where it is hopeless, unless all levels are asked for.
 func (p *prober) try(ctx context.Context, g guess, all bool) (trial, error) {
 	t := trial{guess: g, passed: true}
-	score, r, err := native(ctx, p.model, g.card)
+	r, err := native(g.card)
+	if err != nil {
+		return t, err
+	}
+	score, err := r.score(ctx, p.model, g.card)
 	if err != nil {
 		return t, err
 	}

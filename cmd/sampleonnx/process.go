@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/sampler"
@@ -90,6 +91,45 @@ func ends(c *card.Card) (hi, lo, prior float64) {
 	return hi, lo, hi
 }
 
+// process is the card's SDE; that of a path without one is VE between the path's ends.
+func process(c *card.Card) schedules.SDE {
+	switch c.SDE {
+	case "vp":
+		return schedules.VP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
+	case "subvp":
+		return schedules.SubVP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
+	}
+	hi, lo, _ := ends(c)
+	return schedules.VE{SigmaMin: lo, SigmaMax: hi}
+}
+
+// sigmaRange is the smallest and the largest noise of a VE card. What a flag says about an end beats an explicit ladder from elsewhere.
+func sigmaRange(c *card.Card) (lo, hi float64) {
+	lo, hi = c.SigmaMin, c.SigmaMax
+	if n := len(c.Sigmas); n > 0 {
+		if c.Rank("sigmas") >= c.Rank("sigma_min") {
+			lo = c.Sigmas[n-1]
+		}
+		if c.Rank("sigmas") >= c.Rank("sigma_max") {
+			hi = c.Sigmas[0]
+		}
+	}
+	return lo, hi
+}
+
+// ladderOf is the ladder of a VE card, the largest noise first: the explicit one, unless a stronger source gave its ends or its length.
+func ladderOf(c *card.Card) []float64 {
+	if len(c.Sigmas) > 0 && c.Rank("sigmas") >= max(c.Rank("sigma_min"), c.Rank("sigma_max"), c.Rank("levels")) {
+		return c.Sigmas
+	}
+	lo, hi := sigmaRange(c)
+	n := c.Levels
+	if n == 0 {
+		n = len(c.Sigmas)
+	}
+	return schedules.Geometric(hi, lo, n)
+}
+
 // trained are the levels that a network was trained at, the lowest first; nil where it was trained at all.
 func trained(c *card.Card) []float64 {
 	switch {
@@ -103,8 +143,9 @@ func trained(c *card.Card) []float64 {
 	return nil
 }
 
-// steps are the levels of the schedule index: n of those that the network was trained at, spaced as diffusers spaces them, from the highest to the
-// lowest. The solvers of DPM-Solver's kind have a spacing of their own.
+// stepsOf are the levels of the schedule index: n of those that the network was trained at, spaced as diffusers spaces them, from the highest of them up to sigma_max
+// to the lowest. The solvers of DPM-Solver's kind have a spacing of their own. The spacing fractions is linspace with steps between those of the training, for networks
+// that know such times.
 func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	known := trained(c)
 	if known == nil {
@@ -113,20 +154,36 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	if n > len(known) {
 		return nil, usagef("--steps %d: the network was trained at %d levels, and the schedule index has no others", n, len(known))
 	}
-	spacing := schedules.Spacing(max(0, slices.Index(card.Spacings(), c.Sampler.Spacing)))
-	var at []int
-	if slices.Contains([]string{"dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc"}, d.name) {
-		at = spacing.DPMSolver(len(known), n, c.Sampler.Offset)
-	} else {
-		at = spacing.DDIM(len(known), n, c.Sampler.Offset)
-	}
+	spacing := schedules.Spacing(max(0, slices.Index([]string{"linspace", "leading", "trailing"}, c.Sampler.Spacing)))
 	hi, lo, _ := ends(c)
+	total := len(known)
+	for total > n+1 && known[total-1] > hi {
+		total--
+	}
+	var at []float64
+	switch {
+	case slices.Contains([]string{"dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "deis"}, d.name):
+		for _, i := range spacing.DPMSolver(total, n, c.Sampler.Offset) {
+			at = append(at, float64(i))
+		}
+	case c.Sampler.Spacing == "fractions" && c.SDE == "ddpm" && !strings.HasPrefix(c.TimeDType, "int") && n > 1:
+		at = schedules.Linear(float64(total-1), 0, n)
+	default:
+		for _, i := range spacing.DDIM(total, n, c.Sampler.Offset) {
+			at = append(at, float64(i))
+		}
+	}
 	var sigmas []float64
-	for _, i := range at {
+	for _, time := range at {
+		i := int(time)
 		if i < 0 || i >= len(known) {
 			return nil, usagef("--set sampler.offset=%d: step %d is beyond the network's %d levels", c.Sampler.Offset, i, len(known))
 		}
-		if s := known[i]; s >= lo && s <= hi && (len(sigmas) == 0 || s < sigmas[len(sigmas)-1]) {
+		s := known[i]
+		if part := time - float64(i); part > 0 {
+			s += float64(part * (known[i+1] - s))
+		}
+		if s >= lo && s <= hi && (len(sigmas) == 0 || s < sigmas[len(sigmas)-1]) {
 			sigmas = append(sigmas, s)
 		}
 	}

@@ -1,12 +1,73 @@
 package main
 
 import (
+	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/onnxrun"
 )
+
+const maxInput = maxSamples / 8 // elements of an input that is made up
+
+// randomInputs are inputs for a batch of samples, and their shapes; the card's shape fills in what the model leaves open.
+func randomInputs(m *onnxrun.Model, c *card.Card, batch int, shapes []string) ([]onnxrun.Tensor, map[string][]int, error) {
+	asked, err := parseShapes(shapes)
+	if err != nil {
+		return nil, nil, err
+	}
+	shapeOf := make(map[string][]int)
+	r := rand.New(rand.NewPCG(1, 2))
+	var inputs []onnxrun.Tensor
+	for _, in := range m.Inputs() {
+		shape, ok := asked[in.Name]
+		delete(asked, in.Name)
+		if !ok && in.Name == c.X && c.Has("shape") {
+			shape, ok = append([]int{batch}, c.Shape...), true
+		}
+		if !ok {
+			shape = []int{}
+			for _, d := range in.Dims {
+				if d.Size < 0 {
+					d.Size = batch
+				}
+				shape = append(shape, d.Size)
+			}
+		}
+		if size := volume(shape); size > maxInput {
+			return nil, nil, &limitError{fmt.Sprintf("input %s of shape %v: want at most %d elements; see --batch and --shape", in.Name, shape, maxInput)}
+		}
+		t, err := tensor(in, randomArray(r, in.DType.String(), shape))
+		if err != nil {
+			return nil, nil, err
+		}
+		inputs, shapeOf[in.Name] = append(inputs, t), shape
+	}
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		return nil, nil, usagef("--shape %s: the model has no such input", name)
+	}
+	return inputs, shapeOf, nil
+}
+
+// volume is how many elements a shape has, or maxInput+1 if they are more.
+func volume(shape []int) int {
+	if slices.Contains(shape, 0) {
+		return 0
+	}
+	n := 1
+	for _, d := range shape {
+		if d > maxInput/n {
+			return maxInput + 1
+		}
+		n *= d
+	}
+	return n
+}
 
 // randomArray is a plausible input of the given type and shape: floats of rank 1 are taken for times.
 func randomArray(r *rand.Rand, dtype string, shape []int) npy.Array {

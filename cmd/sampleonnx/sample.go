@@ -41,7 +41,6 @@ func cardFlags() map[string]string {
 		"sampler": "sampler.name", "sde": "sde", "steps-per-level": "sampler.steps", "eps": "sampler.eps", "snr": "sampler.snr",
 		"sigma-min": "sigma_min", "sigma-max": "sigma_max", "sigmas": "sigmas", "denoise": "sampler.denoise",
 		"schedule": "sampler.schedule", "eta": "sampler.eta", "predictor": "sampler.predictor", "corrector": "sampler.corrector", "corrector-norm": "sampler.corrector_norm",
-		"null-class": "cond.null",
 	}
 }
 
@@ -156,7 +155,7 @@ func sample(ctx context.Context, args []string, std streams) error {
 		_, err := io.WriteString(std.out, s.help(groups))
 		return err
 	case err != nil:
-		return usagef("%v (see --help)", err)
+		return flagError(err)
 	case f.Changed("version"):
 		_, err := fmt.Fprintln(std.out, version())
 		return err
@@ -251,10 +250,10 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	}
 	j.log("%s: opened in %s; %s, %d threads", filepath.Base(path), brief(time.Since(began)), onnxrun.ISA(), m.Threads())
 	j.log("%s", j.recipe.about)
-	if about := j.condition.about(&j.flags.condition); about != "" {
+	if about := j.about(); about != "" {
 		j.log("%s", about)
 	}
-	if err := j.warn(ctx, std.err); err != nil {
+	if err := j.warn(std.err); err != nil {
 		return err
 	}
 	d, err := j.draw(ctx, std)
@@ -272,8 +271,8 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 }
 
 // warn looks for a card that does not fit the network.
-func (j *job) warn(ctx context.Context, w io.Writer) error {
-	score, err := j.probed(ctx)
+func (j *job) warn(w io.Writer) error {
+	score, err := j.condition.unguided().score(nil)
 	if err != nil {
 		return err
 	}
@@ -374,7 +373,7 @@ func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Ba
 		if err := j.condition.known.started(b); err != nil {
 			return calls, err
 		}
-		score, err := j.score(ctx, b)
+		score, err := j.condition.score(b)
 		if err != nil {
 			return calls, err
 		}

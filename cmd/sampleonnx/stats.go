@@ -244,7 +244,11 @@ func nearestImages(x, images []float32, dim int) (counts []int, farthest float64
 // drawMany draws n samples with our own seed.
 func (c *comparison) drawMany(ctx context.Context, k *card.Card, r *recipe, n int) ([]float32, error) {
 	j := &job{card: k, model: c.model, recipe: r}
-	j.flags = sampleFlags{n: n, seed: c.seed, batch: c.batch}
+	j.flags = sampleFlags{n: n, seed: c.seed, batch: c.batch, condition: conditionFlags{classFlags: classFlags{guidance: 1}}}
+	var err error
+	if j.condition, err = j.newCondition(ctx); err != nil {
+		return nil, err
+	}
 	dim := elements(k.Shape)
 	if j.flags.batch == 0 {
 		j.flags.batch = j.defaultBatch(dim)
@@ -252,7 +256,7 @@ func (c *comparison) drawMany(ctx context.Context, k *card.Card, r *recipe, n in
 	bar := c.bar(n)
 	defer bar.done()
 	x := make([]float32, n*dim)
-	_, err := j.batches(ctx, x, func(b *sampler.Batch, part float64, p sampler.Progress) error {
+	_, err = j.batches(ctx, x, func(b *sampler.Batch, part float64, p sampler.Progress) error {
 		bar.step(part, p, int(b.First))
 		return nil
 	})

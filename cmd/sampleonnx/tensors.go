@@ -72,3 +72,12 @@ func narrow[T int8 | int16 | int32 | uint8 | uint16 | uint32 | uint64](v []int64
 	}
 	return out, nil
 }
+
+// elements is how many values an array of a shape has.
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}

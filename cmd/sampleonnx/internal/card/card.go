@@ -94,6 +94,12 @@ type Sampler struct {
 	SMax     float64
 	SNoise   float64 // factor of the noise
 	Clip     float64 // bound of x̂_0
+
+	Solver       string  // of those that there are two of
+	Lower        int     // fewer steps than this end in lower orders; -1: none do
+	EulerLast    bool    // the last step is of order 1
+	Threshold    float64 // dynamic thresholding's quantile of |x̂_0|
+	ThresholdMax float64 // what it is at most
 }
 
 // Source says where a field comes from. A higher Rank won over a lower one.

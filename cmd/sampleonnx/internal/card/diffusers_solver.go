@@ -1,7 +1,9 @@
 package card
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,9 +14,26 @@ func (k *diffusers) solver(name, process string) {
 	order := k.text("solver_order", "2")
 	algorithm := k.values["algorithm_type"]
 	method, _ := algorithm.(string)
+	kind, _ := k.values["solver_type"].(string)
 	switch {
 	case name == "":
 		k.ignore("_class_name", "is a sampler that is not here: the process's usual one is in its place")
+	case name == "pndm":
+		if k.flag("skip_prk_steps") {
+			name = "plms"
+		}
+	case name == "deis":
+		delete(k.values, "algorithm_type") // it has one
+	case name == "dpmpp_2m" && method == "dpmsolver" && order == "1":
+		name = "euler"
+		delete(k.values, "algorithm_type")
+	case name == "dpmpp_2m" && method == "dpmsolver":
+		// With ε: of order 2 with Heun's method it is DEIS.
+		if name = "deis"; order == "2" && kind == "heun" {
+			delete(k.values, "algorithm_type")
+		} else {
+			k.ignore("algorithm_type", "is not here: deis, the exact integral of the same polynomial, is in its place")
+		}
 	case name == "dpmpp_2m" && method == "sde-dpmsolver++":
 		name = map[string]string{"1": "euler_a", "2": "dpmpp_2m_sde", "3": "dpmpp_3m_sde"}[order]
 		delete(k.values, "algorithm_type")
@@ -35,14 +54,66 @@ func (k *diffusers) solver(name, process string) {
 		k.set("sampler.name", name, "_class_name")
 	}
 	switch name {
-	case "unipc":
+	case "unipc", "deis":
 		k.set("sampler.order", order, "solver_order")
 	case "dpmpp_2s_a":
 		k.set("sampler.eta", "0", "_class_name")
 	}
+	k.threshold(name)
 	k.noise(name)
 	k.ladder(name, process)
-	k.rest()
+	k.ending(name)
+	k.rest(name)
+}
+
+// threshold reads dynamic thresholding, which clipping gives way to.
+func (k *diffusers) threshold(name string) {
+	ratio, most := k.text("dynamic_thresholding_ratio", "0.995"), k.text("sample_max_value", "1")
+	if k.values["thresholding"] != true {
+		return
+	}
+	switch name {
+	case "ddpm", "ddim", "deis", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_a", "dpm3", "unipc":
+		delete(k.values, "thresholding")
+		k.values["clip_sample"] = false
+		k.set("sampler.threshold", ratio, "dynamic_thresholding_ratio")
+		k.set("sampler.threshold_max", most, "sample_max_value")
+	}
+}
+
+// ending reads the last steps of multistep solvers, and which of two second orders they have.
+func (k *diffusers) ending(name string) {
+	switch name {
+	case "dpmpp_2m", "dpmpp_3m", "deis":
+		if k.text("lower_order_final", "true") == "true" {
+			k.set("sampler.lower", "15", "lower_order_final")
+		} else {
+			k.set("sampler.lower", "-1", "lower_order_final")
+		}
+	}
+	kind, _ := k.values["solver_type"].(string)
+	delete(k.values, "solver_type")
+	switch name {
+	case "dpmpp_2m", "dpmpp_3m":
+		if k.flag("euler_at_final") {
+			k.set("sampler.euler_last", "true", "euler_at_final")
+		}
+	}
+	switch name {
+	case "dpmpp_2m", "dpmpp_2m_sde":
+		if kind == "heun" {
+			k.set("sampler.solver", kind, "solver_type")
+		}
+	case "unipc":
+		if kind == "bh1" {
+			k.set("sampler.solver", kind, "solver_type")
+		}
+	case "dpmpp_2s_a":
+		if kind == "heun" {
+			k.values["solver_type"] = kind
+			k.ignore("solver_type", "is not here: the midpoint method is in its place")
+		}
+	}
 }
 
 // noise reads how large the noise of steps is, and bounds of x̂_0.
@@ -68,12 +139,16 @@ func (k *diffusers) noise(name string) {
 // ladder reads which levels a sampler stops at.
 func (k *diffusers) ladder(name, process string) {
 	spacing, offset := k.text("timestep_spacing", "linspace"), k.text("steps_offset", "0")
-	karras, exponential := k.flag("use_karras_sigmas"), k.flag("use_exponential_sigmas")
+	karras, exponential, beta := k.flag("use_karras_sigmas"), k.flag("use_exponential_sigmas"), k.flag("use_beta_sigmas")
+	lu := k.flag("use_lu_lambdas") && !karras
 	rho, schedule := k.text("rho", "7"), k.text("sigma_schedule", "karras")
 	lo, hi := k.text("sigma_min", ""), k.text("sigma_max", "")
+	if clipped, err := strconv.ParseFloat(k.text("lambda_min_clipped", "-inf"), 64); err == nil && !math.IsInf(clipped, 0) && hi == "" {
+		hi = strconv.FormatFloat(math.Exp(-clipped), 'g', -1, 64) // λ = −ln ρ; the steps are spaced below
+	}
 	toZero := k.text("final_sigmas_type", "zero") == "zero" && k.text("set_alpha_to_one", "true") == "true"
 	if process == "flow" && strings.HasPrefix(name, "flow_") {
-		for key, on := range map[string]bool{"use_karras_sigmas": karras, "use_exponential_sigmas": exponential} {
+		for key, on := range map[string]bool{"use_karras_sigmas": karras, "use_exponential_sigmas": exponential, "use_beta_sigmas": beta} {
 			if on {
 				k.values[key] = true
 				k.ignore(key, "is not of "+name)
@@ -85,13 +160,28 @@ func (k *diffusers) ladder(name, process string) {
 		return
 	}
 	switch {
-	case process == "edm" && schedule == "exponential", exponential:
+	case process == "edm" && schedule == "exponential":
 		k.set("sampler.schedule", "exponential", "sigma_schedule")
+	case exponential && !lu:
+		k.set("sampler.schedule", "exponential", "use_exponential_sigmas")
+	case lu: // even in λ
+		k.set("sampler.schedule", "exponential", "use_lu_lambdas")
+	case beta:
+		k.set("sampler.schedule", "beta", "use_beta_sigmas")
 	case process == "edm", karras:
 		k.set("sampler.schedule", "karras", "sigma_schedule")
 		k.set("sampler.rho", rho, "rho")
 	case process == "ddpm":
 		k.set("sampler.schedule", "index", "timestep_spacing")
+		if spacing == "linspace" && (name == "euler_a" || slices.Contains(SpacedLadders(), name)) {
+			spacing = "fractions" // these do not round
+		}
+		k.set("sampler.spacing", spacing, "timestep_spacing")
+		if spacing == "leading" {
+			k.set("sampler.offset", offset, "steps_offset")
+		}
+	}
+	if process == "ddpm" && k.card.Sampler.Schedule != "index" && spacing != "linspace" && slices.Contains(SpacedLadders(), name) {
 		k.set("sampler.spacing", spacing, "timestep_spacing")
 		if spacing == "leading" {
 			k.set("sampler.offset", offset, "steps_offset")
@@ -107,24 +197,19 @@ func (k *diffusers) ladder(name, process string) {
 }
 
 // rest reads keys that change nothing at these values, and are ignored at others.
-func (k *diffusers) rest() {
+func (k *diffusers) rest(name string) {
 	for key, usual := range map[string]string{
-		"thresholding": "false", "use_beta_sigmas": "false", "use_lu_lambdas": "false", "euler_at_final": "false", "lower_order_final": "true",
-		"predict_x0": "true", "invert_sigmas": "false", "stochastic_sampling": "false", "interpolation_type": "linear", "timestep_type": "discrete",
-		"skip_prk_steps": "true", "solver_type": "",
+		"thresholding": "false", "euler_at_final": "false", "lower_order_final": "true", "predict_x0": "true", "invert_sigmas": "false",
+		"stochastic_sampling": "false", "interpolation_type": "linear", "timestep_type": "discrete", "skip_prk_steps": "true",
 	} {
-		v, ok := k.values[key]
-		if !ok || v == nil {
+		if v, ok := k.values[key]; ok && v != nil && fmt.Sprint(v) != cmp.Or(k.usual[key], usual) {
+			k.ignore(key, "is not of "+cmp.Or(name, "the sampler in its place"))
 			continue
 		}
-		if text := fmt.Sprint(v); text == usual || key == "solver_type" && slices.Contains([]string{"midpoint", "bh2", "logrho"}, text) {
-			delete(k.values, key)
-			continue
-		}
-		k.ignore(key, "is not here")
+		delete(k.values, key)
 	}
 	// These mean something to what is off, or are an empty list.
-	for _, key := range []string{"dynamic_thresholding_ratio", "sample_max_value", "lambda_min_clipped", "flow_shift", "shift_terminal"} {
+	for _, key := range []string{"flow_shift", "shift_terminal"} {
 		if key != "shift_terminal" || k.values[key] == nil {
 			delete(k.values, key)
 		}

@@ -76,6 +76,11 @@ func fields() []field {
 		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }},
 		{key: "sampler.s_noise", at: func(c *Card) any { return &c.Sampler.SNoise }},
 		{key: "sampler.clip", at: func(c *Card) any { return &c.Sampler.Clip }},
+		{key: "sampler.threshold", at: func(c *Card) any { return &c.Sampler.Threshold }},
+		{key: "sampler.threshold_max", at: func(c *Card) any { return &c.Sampler.ThresholdMax }},
+		{key: "sampler.solver", at: func(c *Card) any { return &c.Sampler.Solver }, words: Solvers()},
+		{key: "sampler.lower", at: func(c *Card) any { return &c.Sampler.Lower }},
+		{key: "sampler.euler_last", at: func(c *Card) any { return &c.Sampler.EulerLast }},
 		{key: "sampler.probability_flow", at: func(c *Card) any { return &c.Sampler.ProbabilityFlow }},
 		{key: "sampler.coupled", at: func(c *Card) any { return &c.Sampler.Coupled }},
 		{key: "sampler.denoise", at: func(c *Card) any { return &c.Sampler.Denoise }},
@@ -104,17 +109,23 @@ func Samplers() []string {
 // Descents are the samplers that go down a ladder of noise levels, in VE coordinates.
 func Descents() []string {
 	return []string{"cas", "euler", "euler_a", "heun", "dpm2", "dpm2_a", "dpm3", "dpm_fast", "lms", "dpmpp_2s_a", "dpmpp_2m", "dpmpp_3m", "dpmpp_sde", "dpmpp_2m_sde",
-		"dpmpp_3m_sde", "unipc", "ddim", "ddpm"}
+		"dpmpp_3m_sde", "unipc", "deis", "plms", "pndm", "ipndm", "ddim", "ddpm"}
 }
 
-// Schedules are the ladders of noise levels: even in σ^{1/ρ}, in ln σ (two names), in (ln σ)^{1/ρ}, in σ, in the time of the VP process, in that of the network's own,
-// and steps that the network was trained at.
+// Schedules are the ladders of noise levels: even in σ^{1/ρ}, in ln σ (two names), in (ln σ)^{1/ρ}, in σ, at the quantiles of a beta distribution, even in the time of
+// the VP process, in that of the network's own, and steps that the network was trained at.
 func Schedules() []string {
-	return []string{"karras", "geometric", "exponential", "polyexponential", "linear", "vp", "time", "index"}
+	return []string{"karras", "geometric", "exponential", "polyexponential", "linear", "beta", "vp", "time", "index"}
 }
 
-// Spacings choose the steps of the schedule index, as diffusers does.
-func Spacings() []string { return []string{"linspace", "leading", "trailing"} }
+// Spacings choose the steps of the schedule index, as diffusers does; fractions is linspace without rounding to whole steps, where the network's time is no integer.
+func Spacings() []string { return []string{"linspace", "leading", "trailing", "fractions"} }
+
+// SpacedLadders are the samplers whose other ladders run, in diffusers, from the first to the last step of its spacing; those of the rest run over all levels.
+func SpacedLadders() []string { return []string{"euler", "heun", "dpm2", "dpm2_a", "lms", "dpmpp_sde"} }
+
+// Solvers are the second order of dpmpp_2m and dpmpp_2m_sde, and the B(h) of unipc.
+func Solvers() []string { return []string{"midpoint", "heun", "bh1", "bh2"} }
 
 // Variances are those of ddpm's steps, the smaller and the larger of Ho et al.'s two.
 func Variances() []string { return []string{"fixed_small", "fixed_large"} }
@@ -327,6 +338,18 @@ func (c *Card) bounds(key string) error {
 	case "sampler.offset":
 		if c.Sampler.Offset < 0 {
 			return fmt.Errorf("want 0 or more, have %d", c.Sampler.Offset)
+		}
+	case "sampler.lower":
+		if c.Sampler.Lower != -1 && c.Sampler.Lower <= 0 {
+			return fmt.Errorf("want more than 0, or -1, have %d", c.Sampler.Lower)
+		}
+	case "sampler.threshold":
+		if !(c.Sampler.Threshold > 0 && c.Sampler.Threshold <= 1) {
+			return fmt.Errorf("want a number above 0, at most 1, have %v", c.Sampler.Threshold)
+		}
+	case "sampler.threshold_max":
+		if c.Sampler.ThresholdMax < 1 {
+			return fmt.Errorf("want 1 or more, have %v", c.Sampler.ThresholdMax)
 		}
 	case "t_eps":
 		if c.TEps <= 0 || c.TEps >= 1 {

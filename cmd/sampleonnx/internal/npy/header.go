@@ -1,6 +1,7 @@
 package npy
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -132,6 +133,9 @@ func (p *literal) tuple() ([]int, error) {
 			end++
 		}
 		d, err := strconv.Atoi(p.s[p.i:end])
+		if errors.Is(err, strconv.ErrRange) {
+			return nil, fmt.Errorf("the dimension at byte %d is too large", p.i)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("malformed header: want a dimension at byte %d", p.i)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"strconv"
@@ -42,7 +43,7 @@ func (e *LimitError) Error() string {
 
 // ReadFile reads one .npy file.
 func ReadFile(name string) (Array, error) {
-	f, err := os.Open(name)
+	f, _, err := open(name)
 	if err != nil {
 		return Array{}, err
 	}
@@ -56,6 +57,23 @@ func ReadFile(name string) (Array, error) {
 		return Array{}, &FormatError{name, "bytes follow the array"}
 	}
 	return a, nil
+}
+
+// open opens anything but a directory.
+func open(name string) (*os.File, fs.FileInfo, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && st.IsDir() {
+		err = &FormatError{name, "a directory, want a file"}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
 }
 
 // Read reads one array; name is what errors call it.

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 )
@@ -18,15 +17,11 @@ type Named struct {
 
 // ReadZipFile reads every array of an .npz file.
 func ReadZipFile(name string) (map[string]Array, error) {
-	f, err := os.Open(name)
+	f, st, err := open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	return ReadZip(name, f, st.Size())
 }
 
