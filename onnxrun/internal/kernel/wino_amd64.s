@@ -346,78 +346,96 @@ next2_3:
 // func winoOut2AVX512(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
 // Requires: AVX, AVX512F
 TEXT ·winoOut2AVX512(SB), NOSPLIT, $0-64
-	MOVQ    dst+0(FP), AX
-	MOVQ    m+8(FP), CX
-	MOVQ    mxi+16(FP), DX
-	MOVQ    col+24(FP), BX
-	MOVQ    row+32(FP), SI
-	MOVQ    bias+40(FP), DI
-	MOVQ    add+48(FP), R8
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	IMUL3Q  $0x04, DX, R9
-	LEAQ    (R9)(R9*2), R10
-	MOVQ    CX, R11
-	VMOVUPS (R11), Z0
-	VADDPS  (R11)(R9*1), Z0, Z0
-	VADDPS  (R11)(R9*2), Z0, Z0
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z1
-	VADDPS  (R11)(R9*1), Z1, Z1
-	VADDPS  (R11)(R9*2), Z1, Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VADDPS  (R11)(R9*1), Z2, Z2
-	VADDPS  (R11)(R9*2), Z2, Z2
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z3
-	VADDPS  (R11)(R9*1), Z3, Z3
-	VADDPS  (R11)(R9*2), Z3, Z3
-	VADDPS  Z1, Z0, Z0
-	VADDPS  Z2, Z0, Z0
-	VADDPS  (DI), Z0, Z0
-	VSUBPS  Z2, Z1, Z1
-	VSUBPS  Z3, Z1, Z1
-	VADDPS  (DI), Z1, Z1
-	TESTQ   R8, R8
-	JEQ     plain0_0_0
-	MOVQ    R8, R11
-	VADDPS  (R11), Z0, Z0
-	ADDQ    BX, R11
-	VADDPS  (R11), Z1, Z1
+	MOVQ        dst+0(FP), AX
+	MOVQ        m+8(FP), CX
+	MOVQ        mxi+16(FP), DX
+	MOVQ        col+24(FP), BX
+	MOVQ        row+32(FP), SI
+	MOVQ        bias+40(FP), DI
+	MOVQ        add+48(FP), R8
+	SHLQ        $0x02, DX
+	SHLQ        $0x02, BX
+	SHLQ        $0x02, SI
+	IMUL3Q      $0x04, DX, R9
+	LEAQ        (R9)(R9*2), R10
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(R9*1), Z0
+	VADDPS      (R11)(R9*2), Z0, Z0
+	VMOVUPS     c3f000000<>+0(SB), Z1
+	VMOVUPS     (R11), Z2
+	VFMADD231PS Z0, Z1, Z2
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Z0
+	VADDPS      (R11)(R9*2), Z0, Z0
+	VMOVUPS     c3f000000<>+0(SB), Z1
+	VMOVUPS     (R11), Z3
+	VFMADD231PS Z0, Z1, Z3
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Z0
+	VADDPS      (R11)(R9*2), Z0, Z0
+	VMOVUPS     c3f000000<>+0(SB), Z1
+	VMOVUPS     (R11), Z4
+	VFMADD231PS Z0, Z1, Z4
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Z0
+	VADDPS      (R11)(R9*2), Z0, Z0
+	VMOVUPS     c3f000000<>+0(SB), Z1
+	VMOVUPS     (R11), Z5
+	VFMADD231PS Z0, Z1, Z5
+	VADDPS      Z4, Z3, Z0
+	VMOVUPS     c3f000000<>+0(SB), Z1
+	VMOVAPS     Z2, Z2
+	VFMADD231PS Z0, Z1, Z2
+	VADDPS      (DI), Z2, Z2
+	VSUBPS      Z4, Z3, Z0
+	VMULPS      c3f000000<>+0(SB), Z0, Z0
+	VSUBPS      Z5, Z0, Z0
+	VADDPS      (DI), Z0, Z0
+	TESTQ       R8, R8
+	JEQ         plain0_0_0
+	MOVQ        R8, R11
+	VADDPS      (R11), Z2, Z2
+	ADDQ        BX, R11
+	VADDPS      (R11), Z0, Z0
 
 plain0_0_0:
-	VBROADCASTSS scale+56(FP), Z2
+	VBROADCASTSS scale+56(FP), Z1
 	VBROADCASTSS floor+60(FP), Z3
 	MOVQ         AX, R11
-	VMULPS       Z2, Z0, Z0
+	VMULPS       Z1, Z2, Z2
+	VMAXPS       Z2, Z3, Z2
+	VMOVUPS      Z2, (R11)
+	ADDQ         BX, R11
+	VMULPS       Z1, Z0, Z0
 	VMAXPS       Z0, Z3, Z0
 	VMOVUPS      Z0, (R11)
-	ADDQ         BX, R11
-	VMULPS       Z2, Z1, Z1
-	VMAXPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R11)
 	MOVQ         CX, R11
 	VMOVUPS      (R11)(R9*1), Z0
 	VSUBPS       (R11)(R9*2), Z0, Z0
+	VMULPS       c3f000000<>+0(SB), Z0, Z0
 	VSUBPS       (R11)(R10*1), Z0, Z0
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Z1
 	VSUBPS       (R11)(R9*2), Z1, Z1
+	VMULPS       c3f000000<>+0(SB), Z1, Z1
 	VSUBPS       (R11)(R10*1), Z1, Z1
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Z2
 	VSUBPS       (R11)(R9*2), Z2, Z2
+	VMULPS       c3f000000<>+0(SB), Z2, Z2
 	VSUBPS       (R11)(R10*1), Z2, Z2
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Z3
 	VSUBPS       (R11)(R9*2), Z3, Z3
+	VMULPS       c3f000000<>+0(SB), Z3, Z3
 	VSUBPS       (R11)(R10*1), Z3, Z3
-	VADDPS       Z1, Z0, Z0
-	VADDPS       Z2, Z0, Z0
+	VADDPS       Z2, Z1, Z4
+	VMOVUPS      c3f000000<>+0(SB), Z5
+	VMOVAPS      Z0, Z0
+	VFMADD231PS  Z4, Z5, Z0
 	VADDPS       (DI), Z0, Z0
 	VSUBPS       Z2, Z1, Z1
+	VMULPS       c3f000000<>+0(SB), Z1, Z1
 	VSUBPS       Z3, Z1, Z1
 	VADDPS       (DI), Z1, Z1
 	TESTQ        R8, R8
@@ -440,6 +458,149 @@ plain0_1_0:
 	VMULPS       Z2, Z1, Z1
 	VMAXPS       Z1, Z3, Z1
 	VMOVUPS      Z1, (R11)
+	VZEROUPPER
+	RET
+
+// func winoWeights2AVX512(dst *float32, src *float32, dxi int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoWeights2AVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dxi+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+channel:
+	MOVQ    AX, SI
+	VMOVUPS (CX), Z0
+	VMOVUPS 128(CX), Z1
+	VMOVUPS 256(CX), Z2
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z3
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z3, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    DX, SI
+	VMOVUPS (CX), Z0
+	VADDPS  768(CX), Z0, Z0
+	VADDPS  384(CX), Z0, Z1
+	VSUBPS  384(CX), Z0, Z0
+	VMOVUPS 128(CX), Z2
+	VADDPS  896(CX), Z2, Z2
+	VADDPS  512(CX), Z2, Z3
+	VSUBPS  512(CX), Z2, Z2
+	VMOVUPS 256(CX), Z4
+	VADDPS  1024(CX), Z4, Z4
+	VADDPS  640(CX), Z4, Z5
+	VSUBPS  640(CX), Z4, Z4
+	VMOVUPS Z1, (SI)
+	ADDQ    DX, SI
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z3, Z1, Z6
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z6, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z5, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z2, Z0, Z1
+	VSUBPS  Z2, Z0, Z0
+	VMOVUPS Z1, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z4, (SI)
+	ADDQ    DX, SI
+	VMOVUPS 768(CX), Z0
+	VMOVUPS 896(CX), Z1
+	VMOVUPS 1024(CX), Z2
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z3
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z3, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    DX, SI
+	MOVQ    AX, SI
+	VMOVUPS 64(CX), Z0
+	VMOVUPS 192(CX), Z1
+	VMOVUPS 320(CX), Z2
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z3
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z3, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z2, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS 64(CX), Z0
+	VADDPS  832(CX), Z0, Z0
+	VADDPS  448(CX), Z0, Z1
+	VSUBPS  448(CX), Z0, Z0
+	VMOVUPS 192(CX), Z2
+	VADDPS  960(CX), Z2, Z2
+	VADDPS  576(CX), Z2, Z3
+	VSUBPS  576(CX), Z2, Z2
+	VMOVUPS 320(CX), Z4
+	VADDPS  1088(CX), Z4, Z4
+	VADDPS  704(CX), Z4, Z5
+	VSUBPS  704(CX), Z4, Z4
+	VMOVUPS Z1, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z3, Z1, Z6
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z6, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z1, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z5, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z2, Z0, Z1
+	VSUBPS  Z2, Z0, Z0
+	VMOVUPS Z1, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z4, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS 832(CX), Z0
+	VMOVUPS 960(CX), Z1
+	VMOVUPS 1088(CX), Z2
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z3
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z3, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Z2, 64(SI)
+	ADDQ    DX, SI
+	ADDQ    $0x00000480, CX
+	SUBQ    $-128, AX
+	DECQ    BX
+	JNE     channel
 	VZEROUPPER
 	RET
 
@@ -1539,117 +1700,125 @@ TEXT ·winoOut4AVX512(SB), NOSPLIT, $0-64
 	VADDPS      (R12)(R9*2), Z0, Z0
 	VMOVUPS     (R12)(R10*1), Z1
 	VADDPS      (R12)(R9*4), Z1, Z1
-	VADDPS      (R12), Z0, Z2
-	VADDPS      Z1, Z2, Z2
-	VADDPS      Z1, Z1, Z1
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z1
+	VMOVUPS     (R12), Z2
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z3
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z2
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z3
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Z0
 	VADDPS      (R12)(R9*2), Z0, Z0
-	VMOVUPS     (R12)(R10*1), Z3
-	VADDPS      (R12)(R9*4), Z3, Z3
-	VADDPS      (R12), Z0, Z4
-	VADDPS      Z3, Z4, Z4
-	VADDPS      Z3, Z3, Z3
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z3
+	VMOVUPS     (R12)(R10*1), Z1
+	VADDPS      (R12)(R9*4), Z1, Z1
+	VMOVUPS     (R12), Z4
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z5
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z4
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z4
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z5
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Z0
 	VADDPS      (R12)(R9*2), Z0, Z0
-	VMOVUPS     (R12)(R10*1), Z5
-	VADDPS      (R12)(R9*4), Z5, Z5
-	VADDPS      (R12), Z0, Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z5, Z5, Z5
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z5
+	VMOVUPS     (R12)(R10*1), Z1
+	VADDPS      (R12)(R9*4), Z1, Z1
+	VMOVUPS     (R12), Z6
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z7
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z6
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z6
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z7
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Z0
 	VADDPS      (R12)(R9*2), Z0, Z0
-	VMOVUPS     (R12)(R10*1), Z7
-	VADDPS      (R12)(R9*4), Z7, Z7
-	VADDPS      (R12), Z0, Z8
-	VADDPS      Z7, Z8, Z8
-	VADDPS      Z7, Z7, Z7
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z7
+	VMOVUPS     (R12)(R10*1), Z1
+	VADDPS      (R12)(R9*4), Z1, Z1
+	VMOVUPS     (R12), Z8
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z9
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z8
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z8
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z9
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Z0
 	VADDPS      (R12)(R9*2), Z0, Z0
-	VMOVUPS     (R12)(R10*1), Z9
-	VADDPS      (R12)(R9*4), Z9, Z9
-	VADDPS      (R12), Z0, Z10
-	VADDPS      Z9, Z10, Z10
-	VADDPS      Z9, Z9, Z9
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z9
+	VMOVUPS     (R12)(R10*1), Z1
+	VADDPS      (R12)(R9*4), Z1, Z1
+	VMOVUPS     (R12), Z10
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z11
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z10
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z10
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z11
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Z0
 	VADDPS      (R12)(R9*2), Z0, Z0
-	VMOVUPS     (R12)(R10*1), Z11
-	VADDPS      (R12)(R9*4), Z11, Z11
-	VADDPS      (R12), Z0, Z12
-	VADDPS      Z11, Z12, Z12
-	VADDPS      Z11, Z11, Z11
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z11
+	VMOVUPS     (R12)(R10*1), Z1
+	VADDPS      (R12)(R9*4), Z1, Z1
+	VMOVUPS     (R12), Z12
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z13
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z12
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z12
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z13
 	VADDPS      Z6, Z4, Z0
-	VADDPS      Z10, Z8, Z13
-	VADDPS      Z2, Z0, Z2
-	VADDPS      Z13, Z2, Z2
-	VADDPS      Z13, Z13, Z13
-	VFMADD231PS c3f000000<>+0(SB), Z0, Z13
+	VADDPS      Z10, Z8, Z1
+	VMOVAPS     Z2, Z2
+	VMULPS      cbeaaaaab<>+0(SB), Z0, Z14
+	VFMADD231PS cbf2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS c3e2aaaab<>+0(SB), Z1, Z2
+	VFMADD231PS c3eaaaaab<>+0(SB), Z1, Z14
 	VADDPS      (DI), Z2, Z2
-	VADDPS      (DI), Z13, Z13
+	VADDPS      (DI), Z14, Z14
 	VSUBPS      Z6, Z4, Z0
-	VSUBPS      Z10, Z8, Z4
-	VMULPS      c3f3504f3<>+0(SB), Z0, Z6
-	VFMADD231PS c3fb504f3<>+0(SB), Z4, Z6
-	VMOVAPS     Z12, Z8
-	VFMADD231PS c3eb504f3<>+0(SB), Z0, Z8
-	VFMADD231PS c403504f3<>+0(SB), Z4, Z8
+	VSUBPS      Z10, Z8, Z1
+	VMULPS      cbef15bef<>+0(SB), Z0, Z4
+	VMOVAPS     Z12, Z6
+	VFMADD231PS c3e715bef<>+0(SB), Z1, Z4
+	VFMADD231PS cbe715bef<>+0(SB), Z0, Z6
+	VFMADD231PS c3ef15bef<>+0(SB), Z1, Z6
+	VADDPS      (DI), Z4, Z4
 	VADDPS      (DI), Z6, Z6
-	VADDPS      (DI), Z8, Z8
 	TESTQ       R8, R8
 	JEQ         plain0_0_0
 	MOVQ        R8, R12
 	VADDPS      (R12), Z2, Z2
 	ADDQ        BX, R12
+	VADDPS      (R12), Z4, Z4
+	ADDQ        BX, R12
+	VADDPS      (R12), Z14, Z14
+	ADDQ        BX, R12
 	VADDPS      (R12), Z6, Z6
-	ADDQ        BX, R12
-	VADDPS      (R12), Z13, Z13
-	ADDQ        BX, R12
-	VADDPS      (R12), Z8, Z8
 
 plain0_0_0:
 	VBROADCASTSS scale+56(FP), Z0
-	VBROADCASTSS floor+60(FP), Z4
+	VBROADCASTSS floor+60(FP), Z1
 	MOVQ         AX, R12
 	VMULPS       Z0, Z2, Z2
-	VMAXPS       Z2, Z4, Z2
+	VMAXPS       Z2, Z1, Z2
 	VMOVUPS      Z2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Z0, Z14, Z14
+	VMAXPS       Z14, Z1, Z14
+	VMOVUPS      Z14, (R12)
+	ADDQ         BX, R12
 	VMULPS       Z0, Z6, Z6
-	VMAXPS       Z6, Z4, Z6
+	VMAXPS       Z6, Z1, Z6
 	VMOVUPS      Z6, (R12)
-	ADDQ         BX, R12
-	VMULPS       Z0, Z13, Z13
-	VMAXPS       Z13, Z4, Z13
-	VMOVUPS      Z13, (R12)
-	ADDQ         BX, R12
-	VMULPS       Z0, Z8, Z8
-	VMAXPS       Z8, Z4, Z8
-	VMOVUPS      Z8, (R12)
-	VADDPS       Z5, Z3, Z0
-	VADDPS       Z9, Z7, Z2
-	VADDPS       Z1, Z0, Z1
-	VADDPS       Z2, Z1, Z1
-	VADDPS       Z2, Z2, Z2
-	VFMADD231PS  c3f000000<>+0(SB), Z0, Z2
-	VADDPS       (DI), Z1, Z1
+	VADDPS       Z7, Z5, Z0
+	VADDPS       Z11, Z9, Z1
+	VMOVAPS      Z3, Z2
+	VMULPS       cbeaaaaab<>+0(SB), Z0, Z3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Z1, Z2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Z1, Z3
 	VADDPS       (DI), Z2, Z2
-	VSUBPS       Z5, Z3, Z0
-	VSUBPS       Z9, Z7, Z3
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z4
-	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z4
-	VMOVAPS      Z11, Z5
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z5
-	VFMADD231PS  c403504f3<>+0(SB), Z3, Z5
+	VADDPS       (DI), Z3, Z3
+	VSUBPS       Z7, Z5, Z0
+	VSUBPS       Z11, Z9, Z1
+	VMULPS       cbef15bef<>+0(SB), Z0, Z4
+	VMOVAPS      Z13, Z5
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z4
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z5
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z5
 	VADDPS       (DI), Z4, Z4
 	VADDPS       (DI), Z5, Z5
 	TESTQ        R8, R8
@@ -1657,159 +1826,161 @@ plain0_0_0:
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VADDPS       (R12), Z1, Z1
+	VADDPS       (R12), Z2, Z2
 	ADDQ         BX, R12
 	VADDPS       (R12), Z4, Z4
 	ADDQ         BX, R12
-	VADDPS       (R12), Z2, Z2
+	VADDPS       (R12), Z3, Z3
 	ADDQ         BX, R12
 	VADDPS       (R12), Z5, Z5
 
 plain0_0_1:
 	VBROADCASTSS scale+56(FP), Z0
-	VBROADCASTSS floor+60(FP), Z3
+	VBROADCASTSS floor+60(FP), Z1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R12)
-	ADDQ         BX, R12
-	VMULPS       Z0, Z4, Z4
-	VMAXPS       Z4, Z3, Z4
-	VMOVUPS      Z4, (R12)
-	ADDQ         BX, R12
 	VMULPS       Z0, Z2, Z2
-	VMAXPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z1, Z2
 	VMOVUPS      Z2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Z0, Z3, Z3
+	VMAXPS       Z3, Z1, Z3
+	VMOVUPS      Z3, (R12)
+	ADDQ         BX, R12
 	VMULPS       Z0, Z5, Z5
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z1, Z5
 	VMOVUPS      Z5, (R12)
 	MOVQ         CX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z2
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z2
+	VMULPS       cbef15bef<>+0(SB), Z0, Z2
 	VMOVUPS      (R12)(R11*1), Z3
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z3
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z3
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z2
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z3
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z3
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z4
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z4
+	VMULPS       cbef15bef<>+0(SB), Z0, Z4
 	VMOVUPS      (R12)(R11*1), Z5
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z5
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z5
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z4
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z5
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z5
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z6
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z6
+	VMULPS       cbef15bef<>+0(SB), Z0, Z6
 	VMOVUPS      (R12)(R11*1), Z7
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z7
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z7
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z6
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z7
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z7
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z8
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z8
+	VMULPS       cbef15bef<>+0(SB), Z0, Z8
 	VMOVUPS      (R12)(R11*1), Z9
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z9
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z9
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z8
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z9
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z9
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z10
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z10
+	VMULPS       cbef15bef<>+0(SB), Z0, Z10
 	VMOVUPS      (R12)(R11*1), Z11
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z11
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z11
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z10
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z11
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z11
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Z0
 	VSUBPS       (R12)(R9*2), Z0, Z0
 	VMOVUPS      (R12)(R10*1), Z1
 	VSUBPS       (R12)(R9*4), Z1, Z1
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z12
-	VFMADD231PS  c3fb504f3<>+0(SB), Z1, Z12
+	VMULPS       cbef15bef<>+0(SB), Z0, Z12
 	VMOVUPS      (R12)(R11*1), Z13
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z13
-	VFMADD231PS  c403504f3<>+0(SB), Z1, Z13
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z12
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z13
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z13
 	VADDPS       Z6, Z4, Z0
 	VADDPS       Z10, Z8, Z1
-	VADDPS       Z2, Z0, Z2
-	VADDPS       Z1, Z2, Z2
-	VADDPS       Z1, Z1, Z1
-	VFMADD231PS  c3f000000<>+0(SB), Z0, Z1
+	VMOVAPS      Z2, Z2
+	VMULPS       cbeaaaaab<>+0(SB), Z0, Z14
+	VFMADD231PS  cbf2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Z1, Z2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Z1, Z14
 	VADDPS       (DI), Z2, Z2
-	VADDPS       (DI), Z1, Z1
+	VADDPS       (DI), Z14, Z14
 	VSUBPS       Z6, Z4, Z0
-	VSUBPS       Z10, Z8, Z4
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z6
-	VFMADD231PS  c3fb504f3<>+0(SB), Z4, Z6
-	VMOVAPS      Z12, Z8
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z8
-	VFMADD231PS  c403504f3<>+0(SB), Z4, Z8
+	VSUBPS       Z10, Z8, Z1
+	VMULPS       cbef15bef<>+0(SB), Z0, Z4
+	VMOVAPS      Z12, Z6
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z4
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z6
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z6
+	VADDPS       (DI), Z4, Z4
 	VADDPS       (DI), Z6, Z6
-	VADDPS       (DI), Z8, Z8
 	TESTQ        R8, R8
 	JEQ          plain0_1_0
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	VADDPS       (R12), Z2, Z2
 	ADDQ         BX, R12
+	VADDPS       (R12), Z4, Z4
+	ADDQ         BX, R12
+	VADDPS       (R12), Z14, Z14
+	ADDQ         BX, R12
 	VADDPS       (R12), Z6, Z6
-	ADDQ         BX, R12
-	VADDPS       (R12), Z1, Z1
-	ADDQ         BX, R12
-	VADDPS       (R12), Z8, Z8
 
 plain0_1_0:
 	VBROADCASTSS scale+56(FP), Z0
-	VBROADCASTSS floor+60(FP), Z4
+	VBROADCASTSS floor+60(FP), Z1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	VMULPS       Z0, Z2, Z2
-	VMAXPS       Z2, Z4, Z2
+	VMAXPS       Z2, Z1, Z2
 	VMOVUPS      Z2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Z0, Z14, Z14
+	VMAXPS       Z14, Z1, Z14
+	VMOVUPS      Z14, (R12)
+	ADDQ         BX, R12
 	VMULPS       Z0, Z6, Z6
-	VMAXPS       Z6, Z4, Z6
+	VMAXPS       Z6, Z1, Z6
 	VMOVUPS      Z6, (R12)
-	ADDQ         BX, R12
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       Z1, Z4, Z1
-	VMOVUPS      Z1, (R12)
-	ADDQ         BX, R12
-	VMULPS       Z0, Z8, Z8
-	VMAXPS       Z8, Z4, Z8
-	VMOVUPS      Z8, (R12)
 	VADDPS       Z7, Z5, Z0
 	VADDPS       Z11, Z9, Z1
-	VADDPS       Z3, Z0, Z2
-	VADDPS       Z1, Z2, Z2
-	VADDPS       Z1, Z1, Z1
-	VFMADD231PS  c3f000000<>+0(SB), Z0, Z1
+	VMOVAPS      Z3, Z2
+	VMULPS       cbeaaaaab<>+0(SB), Z0, Z3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Z0, Z2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Z1, Z2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Z1, Z3
 	VADDPS       (DI), Z2, Z2
-	VADDPS       (DI), Z1, Z1
+	VADDPS       (DI), Z3, Z3
 	VSUBPS       Z7, Z5, Z0
-	VSUBPS       Z11, Z9, Z3
-	VMULPS       c3f3504f3<>+0(SB), Z0, Z4
-	VFMADD231PS  c3fb504f3<>+0(SB), Z3, Z4
+	VSUBPS       Z11, Z9, Z1
+	VMULPS       cbef15bef<>+0(SB), Z0, Z4
 	VMOVAPS      Z13, Z5
-	VFMADD231PS  c3eb504f3<>+0(SB), Z0, Z5
-	VFMADD231PS  c403504f3<>+0(SB), Z3, Z5
+	VFMADD231PS  c3e715bef<>+0(SB), Z1, Z4
+	VFMADD231PS  cbe715bef<>+0(SB), Z0, Z5
+	VFMADD231PS  c3ef15bef<>+0(SB), Z1, Z5
 	VADDPS       (DI), Z4, Z4
 	VADDPS       (DI), Z5, Z5
 	TESTQ        R8, R8
@@ -1822,32 +1993,403 @@ plain0_1_0:
 	ADDQ         BX, R12
 	VADDPS       (R12), Z4, Z4
 	ADDQ         BX, R12
-	VADDPS       (R12), Z1, Z1
+	VADDPS       (R12), Z3, Z3
 	ADDQ         BX, R12
 	VADDPS       (R12), Z5, Z5
 
 plain0_1_1:
 	VBROADCASTSS scale+56(FP), Z0
-	VBROADCASTSS floor+60(FP), Z3
+	VBROADCASTSS floor+60(FP), Z1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	VMULPS       Z0, Z2, Z2
-	VMAXPS       Z2, Z3, Z2
+	VMAXPS       Z2, Z1, Z2
 	VMOVUPS      Z2, (R12)
 	ADDQ         BX, R12
 	VMULPS       Z0, Z4, Z4
-	VMAXPS       Z4, Z3, Z4
+	VMAXPS       Z4, Z1, Z4
 	VMOVUPS      Z4, (R12)
 	ADDQ         BX, R12
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R12)
+	VMULPS       Z0, Z3, Z3
+	VMAXPS       Z3, Z1, Z3
+	VMOVUPS      Z3, (R12)
 	ADDQ         BX, R12
 	VMULPS       Z0, Z5, Z5
-	VMAXPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z1, Z5
 	VMOVUPS      Z5, (R12)
+	VZEROUPPER
+	RET
+
+// func winoWeights4AVX512(dst *float32, src *float32, dxi int, n int)
+// Requires: AVX, AVX512F
+TEXT ·winoWeights4AVX512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    dxi+16(FP), DX
+	MOVQ    n+24(FP), BX
+	SHLQ    $0x02, DX
+	VMOVUPS c3f000000<>+0(SB), Z0
+	VMOVUPS c3f3504f3<>+0(SB), Z1
+	VMOVUPS c40000000<>+0(SB), Z2
+	VMOVUPS c3fb504f3<>+0(SB), Z3
+
+channel:
+	MOVQ         AX, SI
+	VMOVUPS      (CX), Z4
+	VMOVUPS      128(CX), Z5
+	VMOVUPS      256(CX), Z6
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z6, Z0, Z7
+	VMOVAPS      Z7, Z8
+	VFMADD231PS  Z1, Z5, Z7
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVUPS      Z7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z6, Z2, Z4
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z3, Z5, Z4
+	VFNMADD231PS Z3, Z5, Z7
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  768(CX), Z0, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      384(CX), Z6
+	VFMADD231PS  Z1, Z6, Z4
+	VFNMADD231PS Z1, Z6, Z5
+	VMOVUPS      128(CX), Z6
+	VFMADD231PS  896(CX), Z0, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      512(CX), Z8
+	VFMADD231PS  Z1, Z8, Z6
+	VFNMADD231PS Z1, Z8, Z7
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  1024(CX), Z0, Z8
+	VMOVAPS      Z8, Z9
+	VMOVUPS      640(CX), Z10
+	VFMADD231PS  Z1, Z10, Z8
+	VFNMADD231PS Z1, Z10, Z9
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z1, Z6, Z10
+	VFNMADD231PS Z1, Z6, Z11
+	VMOVUPS      Z10, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z11, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z8, Z2, Z4
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z10
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z10, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z0, Z4
+	VMOVAPS      Z4, Z6
+	VFMADD231PS  Z1, Z7, Z4
+	VFNMADD231PS Z1, Z7, Z6
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z2, Z4
+	VMOVAPS      Z4, Z5
+	VFMADD231PS  Z3, Z7, Z4
+	VFNMADD231PS Z3, Z7, Z5
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z9, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      (CX), Z4
+	VFMADD231PS  768(CX), Z2, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      384(CX), Z6
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z5
+	VMOVUPS      128(CX), Z6
+	VFMADD231PS  896(CX), Z2, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      512(CX), Z8
+	VFMADD231PS  Z3, Z8, Z6
+	VFNMADD231PS Z3, Z8, Z7
+	VMOVUPS      256(CX), Z8
+	VFMADD231PS  1024(CX), Z2, Z8
+	VMOVAPS      Z8, Z9
+	VMOVUPS      640(CX), Z10
+	VFMADD231PS  Z3, Z10, Z8
+	VFNMADD231PS Z3, Z10, Z9
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z1, Z6, Z10
+	VFNMADD231PS Z1, Z6, Z11
+	VMOVUPS      Z10, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z11, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z8, Z2, Z4
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z10
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z10, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z0, Z4
+	VMOVAPS      Z4, Z6
+	VFMADD231PS  Z1, Z7, Z4
+	VFNMADD231PS Z1, Z7, Z6
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z2, Z4
+	VMOVAPS      Z4, Z5
+	VFMADD231PS  Z3, Z7, Z4
+	VFNMADD231PS Z3, Z7, Z5
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z9, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      768(CX), Z4
+	VMOVUPS      896(CX), Z5
+	VMOVUPS      1024(CX), Z6
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z6, Z0, Z7
+	VMOVAPS      Z7, Z8
+	VFMADD231PS  Z1, Z5, Z7
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVUPS      Z7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, (SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z6, Z2, Z4
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z3, Z5, Z4
+	VFNMADD231PS Z3, Z5, Z7
+	VMOVUPS      Z4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, (SI)
+	ADDQ         DX, SI
+	MOVQ         AX, SI
+	VMOVUPS      64(CX), Z4
+	VMOVUPS      192(CX), Z5
+	VMOVUPS      320(CX), Z6
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z6, Z0, Z7
+	VMOVAPS      Z7, Z8
+	VFMADD231PS  Z1, Z5, Z7
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVUPS      Z7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z6, Z2, Z4
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z3, Z5, Z4
+	VFNMADD231PS Z3, Z5, Z7
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      64(CX), Z4
+	VFMADD231PS  832(CX), Z0, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      448(CX), Z6
+	VFMADD231PS  Z1, Z6, Z4
+	VFNMADD231PS Z1, Z6, Z5
+	VMOVUPS      192(CX), Z6
+	VFMADD231PS  960(CX), Z0, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      576(CX), Z8
+	VFMADD231PS  Z1, Z8, Z6
+	VFNMADD231PS Z1, Z8, Z7
+	VMOVUPS      320(CX), Z8
+	VFMADD231PS  1088(CX), Z0, Z8
+	VMOVAPS      Z8, Z9
+	VMOVUPS      704(CX), Z10
+	VFMADD231PS  Z1, Z10, Z8
+	VFNMADD231PS Z1, Z10, Z9
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z1, Z6, Z10
+	VFNMADD231PS Z1, Z6, Z11
+	VMOVUPS      Z10, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z11, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z8, Z2, Z4
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z10
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z10, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z0, Z4
+	VMOVAPS      Z4, Z6
+	VFMADD231PS  Z1, Z7, Z4
+	VFNMADD231PS Z1, Z7, Z6
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z2, Z4
+	VMOVAPS      Z4, Z5
+	VFMADD231PS  Z3, Z7, Z4
+	VFNMADD231PS Z3, Z7, Z5
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z9, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      64(CX), Z4
+	VFMADD231PS  832(CX), Z2, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      448(CX), Z6
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z5
+	VMOVUPS      192(CX), Z6
+	VFMADD231PS  960(CX), Z2, Z6
+	VMOVAPS      Z6, Z7
+	VMOVUPS      576(CX), Z8
+	VFMADD231PS  Z3, Z8, Z6
+	VFNMADD231PS Z3, Z8, Z7
+	VMOVUPS      320(CX), Z8
+	VFMADD231PS  1088(CX), Z2, Z8
+	VMOVAPS      Z8, Z9
+	VMOVUPS      704(CX), Z10
+	VFMADD231PS  Z3, Z10, Z8
+	VFNMADD231PS Z3, Z10, Z9
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z1, Z6, Z10
+	VFNMADD231PS Z1, Z6, Z11
+	VMOVUPS      Z10, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z11, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z8, Z2, Z4
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z3, Z6, Z4
+	VFNMADD231PS Z3, Z6, Z10
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z10, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z0, Z4
+	VMOVAPS      Z4, Z6
+	VFMADD231PS  Z1, Z7, Z4
+	VFNMADD231PS Z1, Z7, Z6
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z5, Z4
+	VFMADD231PS  Z9, Z2, Z4
+	VMOVAPS      Z4, Z5
+	VFMADD231PS  Z3, Z7, Z4
+	VFNMADD231PS Z3, Z7, Z5
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z5, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z9, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      832(CX), Z4
+	VMOVUPS      960(CX), Z5
+	VMOVUPS      1088(CX), Z6
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z6, Z0, Z7
+	VMOVAPS      Z7, Z8
+	VFMADD231PS  Z1, Z5, Z7
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVUPS      Z7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z8, 64(SI)
+	ADDQ         DX, SI
+	VMOVAPS      Z4, Z4
+	VFMADD231PS  Z6, Z2, Z4
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z3, Z5, Z4
+	VFNMADD231PS Z3, Z5, Z7
+	VMOVUPS      Z4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Z6, 64(SI)
+	ADDQ         DX, SI
+	ADDQ         $0x00000480, CX
+	SUBQ         $-128, AX
+	DECQ         BX
+	JNE          channel
 	VZEROUPPER
 	RET
 
@@ -2045,80 +2587,98 @@ TEXT ·winoIn2AVX2(SB), NOSPLIT, $0-40
 	RET
 
 // func winoOut2AVX2(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
-// Requires: AVX
+// Requires: AVX, FMA3
 TEXT ·winoOut2AVX2(SB), NOSPLIT, $0-64
-	MOVQ    dst+0(FP), AX
-	MOVQ    m+8(FP), CX
-	MOVQ    mxi+16(FP), DX
-	MOVQ    col+24(FP), BX
-	MOVQ    row+32(FP), SI
-	MOVQ    bias+40(FP), DI
-	MOVQ    add+48(FP), R8
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	IMUL3Q  $0x04, DX, R9
-	LEAQ    (R9)(R9*2), R10
-	MOVQ    CX, R11
-	VMOVUPS (R11), Y0
-	VADDPS  (R11)(R9*1), Y0, Y0
-	VADDPS  (R11)(R9*2), Y0, Y0
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y1
-	VADDPS  (R11)(R9*1), Y1, Y1
-	VADDPS  (R11)(R9*2), Y1, Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VADDPS  (R11)(R9*1), Y2, Y2
-	VADDPS  (R11)(R9*2), Y2, Y2
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y3
-	VADDPS  (R11)(R9*1), Y3, Y3
-	VADDPS  (R11)(R9*2), Y3, Y3
-	VADDPS  Y1, Y0, Y0
-	VADDPS  Y2, Y0, Y0
-	VADDPS  (DI), Y0, Y0
-	VSUBPS  Y2, Y1, Y1
-	VSUBPS  Y3, Y1, Y1
-	VADDPS  (DI), Y1, Y1
-	TESTQ   R8, R8
-	JEQ     plain0_0_0
-	MOVQ    R8, R11
-	VADDPS  (R11), Y0, Y0
-	ADDQ    BX, R11
-	VADDPS  (R11), Y1, Y1
+	MOVQ        dst+0(FP), AX
+	MOVQ        m+8(FP), CX
+	MOVQ        mxi+16(FP), DX
+	MOVQ        col+24(FP), BX
+	MOVQ        row+32(FP), SI
+	MOVQ        bias+40(FP), DI
+	MOVQ        add+48(FP), R8
+	SHLQ        $0x02, DX
+	SHLQ        $0x02, BX
+	SHLQ        $0x02, SI
+	IMUL3Q      $0x04, DX, R9
+	LEAQ        (R9)(R9*2), R10
+	MOVQ        CX, R11
+	VMOVUPS     (R11)(R9*1), Y0
+	VADDPS      (R11)(R9*2), Y0, Y0
+	VMOVUPS     c3f000000<>+0(SB), Y1
+	VMOVUPS     (R11), Y2
+	VFMADD231PS Y0, Y1, Y2
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Y0
+	VADDPS      (R11)(R9*2), Y0, Y0
+	VMOVUPS     c3f000000<>+0(SB), Y1
+	VMOVUPS     (R11), Y3
+	VFMADD231PS Y0, Y1, Y3
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Y0
+	VADDPS      (R11)(R9*2), Y0, Y0
+	VMOVUPS     c3f000000<>+0(SB), Y1
+	VMOVUPS     (R11), Y4
+	VFMADD231PS Y0, Y1, Y4
+	ADDQ        DX, R11
+	VMOVUPS     (R11)(R9*1), Y0
+	VADDPS      (R11)(R9*2), Y0, Y0
+	VMOVUPS     c3f000000<>+0(SB), Y1
+	VMOVUPS     (R11), Y5
+	VFMADD231PS Y0, Y1, Y5
+	VADDPS      Y4, Y3, Y0
+	VMOVUPS     c3f000000<>+0(SB), Y1
+	VMOVAPS     Y2, Y2
+	VFMADD231PS Y0, Y1, Y2
+	VADDPS      (DI), Y2, Y2
+	VSUBPS      Y4, Y3, Y0
+	VMULPS      c3f000000<>+0(SB), Y0, Y0
+	VSUBPS      Y5, Y0, Y0
+	VADDPS      (DI), Y0, Y0
+	TESTQ       R8, R8
+	JEQ         plain0_0_0
+	MOVQ        R8, R11
+	VADDPS      (R11), Y2, Y2
+	ADDQ        BX, R11
+	VADDPS      (R11), Y0, Y0
 
 plain0_0_0:
-	VBROADCASTSS scale+56(FP), Y2
+	VBROADCASTSS scale+56(FP), Y1
 	VBROADCASTSS floor+60(FP), Y3
 	MOVQ         AX, R11
-	VMULPS       Y2, Y0, Y0
+	VMULPS       Y1, Y2, Y2
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         BX, R11
+	VMULPS       Y1, Y0, Y0
 	VMAXPS       Y0, Y3, Y0
 	VMOVUPS      Y0, (R11)
-	ADDQ         BX, R11
-	VMULPS       Y2, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (R11)
 	MOVQ         CX, R11
 	VMOVUPS      (R11)(R9*1), Y0
 	VSUBPS       (R11)(R9*2), Y0, Y0
+	VMULPS       c3f000000<>+0(SB), Y0, Y0
 	VSUBPS       (R11)(R10*1), Y0, Y0
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Y1
 	VSUBPS       (R11)(R9*2), Y1, Y1
+	VMULPS       c3f000000<>+0(SB), Y1, Y1
 	VSUBPS       (R11)(R10*1), Y1, Y1
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Y2
 	VSUBPS       (R11)(R9*2), Y2, Y2
+	VMULPS       c3f000000<>+0(SB), Y2, Y2
 	VSUBPS       (R11)(R10*1), Y2, Y2
 	ADDQ         DX, R11
 	VMOVUPS      (R11)(R9*1), Y3
 	VSUBPS       (R11)(R9*2), Y3, Y3
+	VMULPS       c3f000000<>+0(SB), Y3, Y3
 	VSUBPS       (R11)(R10*1), Y3, Y3
-	VADDPS       Y1, Y0, Y0
-	VADDPS       Y2, Y0, Y0
+	VADDPS       Y2, Y1, Y4
+	VMOVUPS      c3f000000<>+0(SB), Y5
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y5, Y0
 	VADDPS       (DI), Y0, Y0
 	VSUBPS       Y2, Y1, Y1
+	VMULPS       c3f000000<>+0(SB), Y1, Y1
 	VSUBPS       Y3, Y1, Y1
 	VADDPS       (DI), Y1, Y1
 	TESTQ        R8, R8
@@ -2142,65 +2702,83 @@ plain0_1_0:
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      Y1, (R11)
 	MOVQ         CX, R11
-	VMOVUPS      32(R11), Y0
-	VADDPS       32(R11)(R9*1), Y0, Y0
+	VMOVUPS      32(R11)(R9*1), Y0
 	VADDPS       32(R11)(R9*2), Y0, Y0
-	ADDQ         DX, R11
-	VMOVUPS      32(R11), Y1
-	VADDPS       32(R11)(R9*1), Y1, Y1
-	VADDPS       32(R11)(R9*2), Y1, Y1
-	ADDQ         DX, R11
+	VMOVUPS      c3f000000<>+0(SB), Y1
 	VMOVUPS      32(R11), Y2
-	VADDPS       32(R11)(R9*1), Y2, Y2
-	VADDPS       32(R11)(R9*2), Y2, Y2
+	VFMADD231PS  Y0, Y1, Y2
 	ADDQ         DX, R11
+	VMOVUPS      32(R11)(R9*1), Y0
+	VADDPS       32(R11)(R9*2), Y0, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y1
 	VMOVUPS      32(R11), Y3
-	VADDPS       32(R11)(R9*1), Y3, Y3
-	VADDPS       32(R11)(R9*2), Y3, Y3
-	VADDPS       Y1, Y0, Y0
-	VADDPS       Y2, Y0, Y0
+	VFMADD231PS  Y0, Y1, Y3
+	ADDQ         DX, R11
+	VMOVUPS      32(R11)(R9*1), Y0
+	VADDPS       32(R11)(R9*2), Y0, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVUPS      32(R11), Y4
+	VFMADD231PS  Y0, Y1, Y4
+	ADDQ         DX, R11
+	VMOVUPS      32(R11)(R9*1), Y0
+	VADDPS       32(R11)(R9*2), Y0, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVUPS      32(R11), Y5
+	VFMADD231PS  Y0, Y1, Y5
+	VADDPS       Y4, Y3, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y0, Y1, Y2
+	VADDPS       32(DI), Y2, Y2
+	VSUBPS       Y4, Y3, Y0
+	VMULPS       c3f000000<>+0(SB), Y0, Y0
+	VSUBPS       Y5, Y0, Y0
 	VADDPS       32(DI), Y0, Y0
-	VSUBPS       Y2, Y1, Y1
-	VSUBPS       Y3, Y1, Y1
-	VADDPS       32(DI), Y1, Y1
 	TESTQ        R8, R8
 	JEQ          plain32_0_0
 	MOVQ         R8, R11
-	VADDPS       32(R11), Y0, Y0
+	VADDPS       32(R11), Y2, Y2
 	ADDQ         BX, R11
-	VADDPS       32(R11), Y1, Y1
+	VADDPS       32(R11), Y0, Y0
 
 plain32_0_0:
-	VBROADCASTSS scale+56(FP), Y2
+	VBROADCASTSS scale+56(FP), Y1
 	VBROADCASTSS floor+60(FP), Y3
 	MOVQ         AX, R11
-	VMULPS       Y2, Y0, Y0
+	VMULPS       Y1, Y2, Y2
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      Y2, 32(R11)
+	ADDQ         BX, R11
+	VMULPS       Y1, Y0, Y0
 	VMAXPS       Y0, Y3, Y0
 	VMOVUPS      Y0, 32(R11)
-	ADDQ         BX, R11
-	VMULPS       Y2, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R11)
 	MOVQ         CX, R11
 	VMOVUPS      32(R11)(R9*1), Y0
 	VSUBPS       32(R11)(R9*2), Y0, Y0
+	VMULPS       c3f000000<>+0(SB), Y0, Y0
 	VSUBPS       32(R11)(R10*1), Y0, Y0
 	ADDQ         DX, R11
 	VMOVUPS      32(R11)(R9*1), Y1
 	VSUBPS       32(R11)(R9*2), Y1, Y1
+	VMULPS       c3f000000<>+0(SB), Y1, Y1
 	VSUBPS       32(R11)(R10*1), Y1, Y1
 	ADDQ         DX, R11
 	VMOVUPS      32(R11)(R9*1), Y2
 	VSUBPS       32(R11)(R9*2), Y2, Y2
+	VMULPS       c3f000000<>+0(SB), Y2, Y2
 	VSUBPS       32(R11)(R10*1), Y2, Y2
 	ADDQ         DX, R11
 	VMOVUPS      32(R11)(R9*1), Y3
 	VSUBPS       32(R11)(R9*2), Y3, Y3
+	VMULPS       c3f000000<>+0(SB), Y3, Y3
 	VSUBPS       32(R11)(R10*1), Y3, Y3
-	VADDPS       Y1, Y0, Y0
-	VADDPS       Y2, Y0, Y0
+	VADDPS       Y2, Y1, Y4
+	VMOVUPS      c3f000000<>+0(SB), Y5
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y5, Y0
 	VADDPS       32(DI), Y0, Y0
 	VSUBPS       Y2, Y1, Y1
+	VMULPS       c3f000000<>+0(SB), Y1, Y1
 	VSUBPS       Y3, Y1, Y1
 	VADDPS       32(DI), Y1, Y1
 	TESTQ        R8, R8
@@ -2223,6 +2801,275 @@ plain32_1_0:
 	VMULPS       Y2, Y1, Y1
 	VMAXPS       Y1, Y3, Y1
 	VMOVUPS      Y1, 32(R11)
+	VZEROUPPER
+	RET
+
+// func winoWeights2AVX2(dst *float32, src *float32, dxi int, n int)
+// Requires: AVX
+TEXT ·winoWeights2AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dxi+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+channel:
+	MOVQ    AX, SI
+	VMOVUPS (CX), Y0
+	VMOVUPS 128(CX), Y1
+	VMOVUPS 256(CX), Y2
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, (SI)
+	ADDQ    DX, SI
+	VMOVUPS (CX), Y0
+	VADDPS  768(CX), Y0, Y0
+	VADDPS  384(CX), Y0, Y1
+	VSUBPS  384(CX), Y0, Y0
+	VMOVUPS 128(CX), Y2
+	VADDPS  896(CX), Y2, Y2
+	VADDPS  512(CX), Y2, Y3
+	VSUBPS  512(CX), Y2, Y2
+	VMOVUPS 256(CX), Y4
+	VADDPS  1024(CX), Y4, Y4
+	VADDPS  640(CX), Y4, Y5
+	VSUBPS  640(CX), Y4, Y4
+	VMOVUPS Y1, (SI)
+	ADDQ    DX, SI
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y3, Y1, Y6
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y6, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y1, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y5, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y2, Y0, Y1
+	VSUBPS  Y2, Y0, Y0
+	VMOVUPS Y1, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y4, (SI)
+	ADDQ    DX, SI
+	VMOVUPS 768(CX), Y0
+	VMOVUPS 896(CX), Y1
+	VMOVUPS 1024(CX), Y2
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, (SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, (SI)
+	ADDQ    DX, SI
+	MOVQ    AX, SI
+	VMOVUPS 32(CX), Y0
+	VMOVUPS 160(CX), Y1
+	VMOVUPS 288(CX), Y2
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS 32(CX), Y0
+	VADDPS  800(CX), Y0, Y0
+	VADDPS  416(CX), Y0, Y1
+	VSUBPS  416(CX), Y0, Y0
+	VMOVUPS 160(CX), Y2
+	VADDPS  928(CX), Y2, Y2
+	VADDPS  544(CX), Y2, Y3
+	VSUBPS  544(CX), Y2, Y2
+	VMOVUPS 288(CX), Y4
+	VADDPS  1056(CX), Y4, Y4
+	VADDPS  672(CX), Y4, Y5
+	VSUBPS  672(CX), Y4, Y4
+	VMOVUPS Y1, 32(SI)
+	ADDQ    DX, SI
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y3, Y1, Y6
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y6, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y1, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y5, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y2, Y0, Y1
+	VSUBPS  Y2, Y0, Y0
+	VMOVUPS Y1, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y4, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS 800(CX), Y0
+	VMOVUPS 928(CX), Y1
+	VMOVUPS 1056(CX), Y2
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 32(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 32(SI)
+	ADDQ    DX, SI
+	MOVQ    AX, SI
+	VMOVUPS 64(CX), Y0
+	VMOVUPS 192(CX), Y1
+	VMOVUPS 320(CX), Y2
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS 64(CX), Y0
+	VADDPS  832(CX), Y0, Y0
+	VADDPS  448(CX), Y0, Y1
+	VSUBPS  448(CX), Y0, Y0
+	VMOVUPS 192(CX), Y2
+	VADDPS  960(CX), Y2, Y2
+	VADDPS  576(CX), Y2, Y3
+	VSUBPS  576(CX), Y2, Y2
+	VMOVUPS 320(CX), Y4
+	VADDPS  1088(CX), Y4, Y4
+	VADDPS  704(CX), Y4, Y5
+	VSUBPS  704(CX), Y4, Y4
+	VMOVUPS Y1, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y3, Y1, Y6
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y6, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y1, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y5, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y2, Y0, Y1
+	VSUBPS  Y2, Y0, Y0
+	VMOVUPS Y1, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y4, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS 832(CX), Y0
+	VMOVUPS 960(CX), Y1
+	VMOVUPS 1088(CX), Y2
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 64(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 64(SI)
+	ADDQ    DX, SI
+	MOVQ    AX, SI
+	VMOVUPS 96(CX), Y0
+	VMOVUPS 224(CX), Y1
+	VMOVUPS 352(CX), Y2
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS 96(CX), Y0
+	VADDPS  864(CX), Y0, Y0
+	VADDPS  480(CX), Y0, Y1
+	VSUBPS  480(CX), Y0, Y0
+	VMOVUPS 224(CX), Y2
+	VADDPS  992(CX), Y2, Y2
+	VADDPS  608(CX), Y2, Y3
+	VSUBPS  608(CX), Y2, Y2
+	VMOVUPS 352(CX), Y4
+	VADDPS  1120(CX), Y4, Y4
+	VADDPS  736(CX), Y4, Y5
+	VSUBPS  736(CX), Y4, Y4
+	VMOVUPS Y1, 96(SI)
+	ADDQ    DX, SI
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y3, Y1, Y6
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y6, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y1, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y5, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y2, Y0, Y1
+	VSUBPS  Y2, Y0, Y0
+	VMOVUPS Y1, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y4, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS 864(CX), Y0
+	VMOVUPS 992(CX), Y1
+	VMOVUPS 1120(CX), Y2
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y3
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y3, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y0, 96(SI)
+	ADDQ    DX, SI
+	VMOVUPS Y2, 96(SI)
+	ADDQ    DX, SI
+	ADDQ    $0x00000480, CX
+	SUBQ    $-128, AX
+	DECQ    BX
+	JNE     channel
 	VZEROUPPER
 	RET
 
@@ -3009,117 +3856,125 @@ TEXT ·winoOut4AVX2(SB), NOSPLIT, $0-64
 	VADDPS      (R12)(R9*2), Y0, Y0
 	VMOVUPS     (R12)(R10*1), Y1
 	VADDPS      (R12)(R9*4), Y1, Y1
-	VADDPS      (R12), Y0, Y2
-	VADDPS      Y1, Y2, Y2
-	VADDPS      Y1, Y1, Y1
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y1
+	VMOVUPS     (R12), Y2
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y3
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Y0
 	VADDPS      (R12)(R9*2), Y0, Y0
-	VMOVUPS     (R12)(R10*1), Y3
-	VADDPS      (R12)(R9*4), Y3, Y3
-	VADDPS      (R12), Y0, Y4
-	VADDPS      Y3, Y4, Y4
-	VADDPS      Y3, Y3, Y3
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y3
+	VMOVUPS     (R12)(R10*1), Y1
+	VADDPS      (R12)(R9*4), Y1, Y1
+	VMOVUPS     (R12), Y4
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y5
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y4
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y4
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y5
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Y0
 	VADDPS      (R12)(R9*2), Y0, Y0
-	VMOVUPS     (R12)(R10*1), Y5
-	VADDPS      (R12)(R9*4), Y5, Y5
-	VADDPS      (R12), Y0, Y6
-	VADDPS      Y5, Y6, Y6
-	VADDPS      Y5, Y5, Y5
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y5
+	VMOVUPS     (R12)(R10*1), Y1
+	VADDPS      (R12)(R9*4), Y1, Y1
+	VMOVUPS     (R12), Y6
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y7
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y6
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y6
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y7
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Y0
 	VADDPS      (R12)(R9*2), Y0, Y0
-	VMOVUPS     (R12)(R10*1), Y7
-	VADDPS      (R12)(R9*4), Y7, Y7
-	VADDPS      (R12), Y0, Y8
-	VADDPS      Y7, Y8, Y8
-	VADDPS      Y7, Y7, Y7
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y7
+	VMOVUPS     (R12)(R10*1), Y1
+	VADDPS      (R12)(R9*4), Y1, Y1
+	VMOVUPS     (R12), Y8
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y9
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y8
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y8
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y9
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Y0
 	VADDPS      (R12)(R9*2), Y0, Y0
-	VMOVUPS     (R12)(R10*1), Y9
-	VADDPS      (R12)(R9*4), Y9, Y9
-	VADDPS      (R12), Y0, Y10
-	VADDPS      Y9, Y10, Y10
-	VADDPS      Y9, Y9, Y9
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y9
+	VMOVUPS     (R12)(R10*1), Y1
+	VADDPS      (R12)(R9*4), Y1, Y1
+	VMOVUPS     (R12), Y10
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y11
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y10
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y10
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y11
 	ADDQ        DX, R12
 	VMOVUPS     (R12)(R9*1), Y0
 	VADDPS      (R12)(R9*2), Y0, Y0
-	VMOVUPS     (R12)(R10*1), Y11
-	VADDPS      (R12)(R9*4), Y11, Y11
-	VADDPS      (R12), Y0, Y12
-	VADDPS      Y11, Y12, Y12
-	VADDPS      Y11, Y11, Y11
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y11
+	VMOVUPS     (R12)(R10*1), Y1
+	VADDPS      (R12)(R9*4), Y1, Y1
+	VMOVUPS     (R12), Y12
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y13
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y12
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y12
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y13
 	VADDPS      Y6, Y4, Y0
-	VADDPS      Y10, Y8, Y13
-	VADDPS      Y2, Y0, Y2
-	VADDPS      Y13, Y2, Y2
-	VADDPS      Y13, Y13, Y13
-	VFMADD231PS c3f000000<>+0(SB), Y0, Y13
+	VADDPS      Y10, Y8, Y1
+	VMOVAPS     Y2, Y2
+	VMULPS      cbeaaaaab<>+0(SB), Y0, Y14
+	VFMADD231PS cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS c3eaaaaab<>+0(SB), Y1, Y14
 	VADDPS      (DI), Y2, Y2
-	VADDPS      (DI), Y13, Y13
+	VADDPS      (DI), Y14, Y14
 	VSUBPS      Y6, Y4, Y0
-	VSUBPS      Y10, Y8, Y4
-	VMULPS      c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS c3fb504f3<>+0(SB), Y4, Y6
-	VMOVAPS     Y12, Y8
-	VFMADD231PS c3eb504f3<>+0(SB), Y0, Y8
-	VFMADD231PS c403504f3<>+0(SB), Y4, Y8
+	VSUBPS      Y10, Y8, Y1
+	VMULPS      cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS     Y12, Y6
+	VFMADD231PS c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS cbe715bef<>+0(SB), Y0, Y6
+	VFMADD231PS c3ef15bef<>+0(SB), Y1, Y6
+	VADDPS      (DI), Y4, Y4
 	VADDPS      (DI), Y6, Y6
-	VADDPS      (DI), Y8, Y8
 	TESTQ       R8, R8
 	JEQ         plain0_0_0
 	MOVQ        R8, R12
 	VADDPS      (R12), Y2, Y2
 	ADDQ        BX, R12
+	VADDPS      (R12), Y4, Y4
+	ADDQ        BX, R12
+	VADDPS      (R12), Y14, Y14
+	ADDQ        BX, R12
 	VADDPS      (R12), Y6, Y6
-	ADDQ        BX, R12
-	VADDPS      (R12), Y13, Y13
-	ADDQ        BX, R12
-	VADDPS      (R12), Y8, Y8
 
 plain0_0_0:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y4
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y14, Y14
+	VMAXPS       Y14, Y1, Y14
+	VMOVUPS      Y14, (R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y6, Y6
-	VMAXPS       Y6, Y4, Y6
+	VMAXPS       Y6, Y1, Y6
 	VMOVUPS      Y6, (R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y13, Y13
-	VMAXPS       Y13, Y4, Y13
-	VMOVUPS      Y13, (R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y8, Y8
-	VMAXPS       Y8, Y4, Y8
-	VMOVUPS      Y8, (R12)
-	VADDPS       Y5, Y3, Y0
-	VADDPS       Y9, Y7, Y2
-	VADDPS       Y1, Y0, Y1
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y2, Y2, Y2
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y2
-	VADDPS       (DI), Y1, Y1
+	VADDPS       Y7, Y5, Y0
+	VADDPS       Y11, Y9, Y1
+	VMOVAPS      Y3, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y3
 	VADDPS       (DI), Y2, Y2
-	VSUBPS       Y5, Y3, Y0
-	VSUBPS       Y9, Y7, Y3
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y4
-	VMOVAPS      Y11, Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y3, Y5
+	VADDPS       (DI), Y3, Y3
+	VSUBPS       Y7, Y5, Y0
+	VSUBPS       Y11, Y9, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS      Y13, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	VADDPS       (DI), Y4, Y4
 	VADDPS       (DI), Y5, Y5
 	TESTQ        R8, R8
@@ -3127,159 +3982,161 @@ plain0_0_0:
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VADDPS       (R12), Y1, Y1
+	VADDPS       (R12), Y2, Y2
 	ADDQ         BX, R12
 	VADDPS       (R12), Y4, Y4
 	ADDQ         BX, R12
-	VADDPS       (R12), Y2, Y2
+	VADDPS       (R12), Y3, Y3
 	ADDQ         BX, R12
 	VADDPS       (R12), Y5, Y5
 
 plain0_0_1:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y3
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y4, Y4
-	VMAXPS       Y4, Y3, Y4
-	VMOVUPS      Y4, (R12)
-	ADDQ         BX, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y3, Y3
+	VMAXPS       Y3, Y1, Y3
+	VMOVUPS      Y3, (R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y5, Y5
-	VMAXPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y1, Y5
 	VMOVUPS      Y5, (R12)
 	MOVQ         CX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y2
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y2
+	VMULPS       cbef15bef<>+0(SB), Y0, Y2
 	VMOVUPS      (R12)(R11*1), Y3
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y3
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y3
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y2
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y3
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y3
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y4
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
 	VMOVUPS      (R12)(R11*1), Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y6
+	VMULPS       cbef15bef<>+0(SB), Y0, Y6
 	VMOVUPS      (R12)(R11*1), Y7
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y7
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y7
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y6
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y7
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y7
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y8
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y8
+	VMULPS       cbef15bef<>+0(SB), Y0, Y8
 	VMOVUPS      (R12)(R11*1), Y9
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y9
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y9
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y8
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y9
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y9
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y10
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y10
+	VMULPS       cbef15bef<>+0(SB), Y0, Y10
 	VMOVUPS      (R12)(R11*1), Y11
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y11
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y11
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y10
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y11
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y11
 	ADDQ         DX, R12
 	VMOVUPS      (R12)(R9*1), Y0
 	VSUBPS       (R12)(R9*2), Y0, Y0
 	VMOVUPS      (R12)(R10*1), Y1
 	VSUBPS       (R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y12
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y12
+	VMULPS       cbef15bef<>+0(SB), Y0, Y12
 	VMOVUPS      (R12)(R11*1), Y13
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y13
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y13
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y12
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y13
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y13
 	VADDPS       Y6, Y4, Y0
 	VADDPS       Y10, Y8, Y1
-	VADDPS       Y2, Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VADDPS       Y1, Y1, Y1
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y1
+	VMOVAPS      Y2, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y14
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y14
 	VADDPS       (DI), Y2, Y2
-	VADDPS       (DI), Y1, Y1
+	VADDPS       (DI), Y14, Y14
 	VSUBPS       Y6, Y4, Y0
-	VSUBPS       Y10, Y8, Y4
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y6
-	VMOVAPS      Y12, Y8
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y8
-	VFMADD231PS  c403504f3<>+0(SB), Y4, Y8
+	VSUBPS       Y10, Y8, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y6
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y6
+	VADDPS       (DI), Y4, Y4
 	VADDPS       (DI), Y6, Y6
-	VADDPS       (DI), Y8, Y8
 	TESTQ        R8, R8
 	JEQ          plain0_1_0
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	VADDPS       (R12), Y2, Y2
 	ADDQ         BX, R12
+	VADDPS       (R12), Y4, Y4
+	ADDQ         BX, R12
+	VADDPS       (R12), Y14, Y14
+	ADDQ         BX, R12
 	VADDPS       (R12), Y6, Y6
-	ADDQ         BX, R12
-	VADDPS       (R12), Y1, Y1
-	ADDQ         BX, R12
-	VADDPS       (R12), Y8, Y8
 
 plain0_1_0:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y4
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, (R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, (R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y14, Y14
+	VMAXPS       Y14, Y1, Y14
+	VMOVUPS      Y14, (R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y6, Y6
-	VMAXPS       Y6, Y4, Y6
+	VMAXPS       Y6, Y1, Y6
 	VMOVUPS      Y6, (R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      Y1, (R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y8, Y8
-	VMAXPS       Y8, Y4, Y8
-	VMOVUPS      Y8, (R12)
 	VADDPS       Y7, Y5, Y0
 	VADDPS       Y11, Y9, Y1
-	VADDPS       Y3, Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VADDPS       Y1, Y1, Y1
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y1
+	VMOVAPS      Y3, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y3
 	VADDPS       (DI), Y2, Y2
-	VADDPS       (DI), Y1, Y1
+	VADDPS       (DI), Y3, Y3
 	VSUBPS       Y7, Y5, Y0
-	VSUBPS       Y11, Y9, Y3
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y4
+	VSUBPS       Y11, Y9, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
 	VMOVAPS      Y13, Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y3, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	VADDPS       (DI), Y4, Y4
 	VADDPS       (DI), Y5, Y5
 	TESTQ        R8, R8
@@ -3292,148 +4149,156 @@ plain0_1_0:
 	ADDQ         BX, R12
 	VADDPS       (R12), Y4, Y4
 	ADDQ         BX, R12
-	VADDPS       (R12), Y1, Y1
+	VADDPS       (R12), Y3, Y3
 	ADDQ         BX, R12
 	VADDPS       (R12), Y5, Y5
 
 plain0_1_1:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y3
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, (R12)
 	ADDQ         BX, R12
 	VMULPS       Y0, Y4, Y4
-	VMAXPS       Y4, Y3, Y4
+	VMAXPS       Y4, Y1, Y4
 	VMOVUPS      Y4, (R12)
 	ADDQ         BX, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (R12)
+	VMULPS       Y0, Y3, Y3
+	VMAXPS       Y3, Y1, Y3
+	VMOVUPS      Y3, (R12)
 	ADDQ         BX, R12
 	VMULPS       Y0, Y5, Y5
-	VMAXPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y1, Y5
 	VMOVUPS      Y5, (R12)
 	MOVQ         CX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VADDPS       32(R12)(R9*4), Y1, Y1
-	VADDPS       32(R12), Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VADDPS       Y1, Y1, Y1
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y1
+	VMOVUPS      32(R12), Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y3
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
-	VMOVUPS      32(R12)(R10*1), Y3
-	VADDPS       32(R12)(R9*4), Y3, Y3
-	VADDPS       32(R12), Y0, Y4
-	VADDPS       Y3, Y4, Y4
-	VADDPS       Y3, Y3, Y3
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y3
+	VMOVUPS      32(R12)(R10*1), Y1
+	VADDPS       32(R12)(R9*4), Y1, Y1
+	VMOVUPS      32(R12), Y4
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y5
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y4
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y4
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y5
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
-	VMOVUPS      32(R12)(R10*1), Y5
-	VADDPS       32(R12)(R9*4), Y5, Y5
-	VADDPS       32(R12), Y0, Y6
-	VADDPS       Y5, Y6, Y6
-	VADDPS       Y5, Y5, Y5
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y5
+	VMOVUPS      32(R12)(R10*1), Y1
+	VADDPS       32(R12)(R9*4), Y1, Y1
+	VMOVUPS      32(R12), Y6
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y7
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y6
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y6
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y7
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
-	VMOVUPS      32(R12)(R10*1), Y7
-	VADDPS       32(R12)(R9*4), Y7, Y7
-	VADDPS       32(R12), Y0, Y8
-	VADDPS       Y7, Y8, Y8
-	VADDPS       Y7, Y7, Y7
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y7
+	VMOVUPS      32(R12)(R10*1), Y1
+	VADDPS       32(R12)(R9*4), Y1, Y1
+	VMOVUPS      32(R12), Y8
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y9
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y8
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y8
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y9
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
-	VMOVUPS      32(R12)(R10*1), Y9
-	VADDPS       32(R12)(R9*4), Y9, Y9
-	VADDPS       32(R12), Y0, Y10
-	VADDPS       Y9, Y10, Y10
-	VADDPS       Y9, Y9, Y9
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y9
+	VMOVUPS      32(R12)(R10*1), Y1
+	VADDPS       32(R12)(R9*4), Y1, Y1
+	VMOVUPS      32(R12), Y10
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y11
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y10
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y10
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y11
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VADDPS       32(R12)(R9*2), Y0, Y0
-	VMOVUPS      32(R12)(R10*1), Y11
-	VADDPS       32(R12)(R9*4), Y11, Y11
-	VADDPS       32(R12), Y0, Y12
-	VADDPS       Y11, Y12, Y12
-	VADDPS       Y11, Y11, Y11
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y11
+	VMOVUPS      32(R12)(R10*1), Y1
+	VADDPS       32(R12)(R9*4), Y1, Y1
+	VMOVUPS      32(R12), Y12
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y13
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y12
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y12
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y13
 	VADDPS       Y6, Y4, Y0
-	VADDPS       Y10, Y8, Y13
-	VADDPS       Y2, Y0, Y2
-	VADDPS       Y13, Y2, Y2
-	VADDPS       Y13, Y13, Y13
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y13
+	VADDPS       Y10, Y8, Y1
+	VMOVAPS      Y2, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y14
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y14
 	VADDPS       32(DI), Y2, Y2
-	VADDPS       32(DI), Y13, Y13
+	VADDPS       32(DI), Y14, Y14
 	VSUBPS       Y6, Y4, Y0
-	VSUBPS       Y10, Y8, Y4
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y6
-	VMOVAPS      Y12, Y8
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y8
-	VFMADD231PS  c403504f3<>+0(SB), Y4, Y8
+	VSUBPS       Y10, Y8, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y6
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y6
+	VADDPS       32(DI), Y4, Y4
 	VADDPS       32(DI), Y6, Y6
-	VADDPS       32(DI), Y8, Y8
 	TESTQ        R8, R8
 	JEQ          plain32_0_0
 	MOVQ         R8, R12
 	VADDPS       32(R12), Y2, Y2
 	ADDQ         BX, R12
+	VADDPS       32(R12), Y4, Y4
+	ADDQ         BX, R12
+	VADDPS       32(R12), Y14, Y14
+	ADDQ         BX, R12
 	VADDPS       32(R12), Y6, Y6
-	ADDQ         BX, R12
-	VADDPS       32(R12), Y13, Y13
-	ADDQ         BX, R12
-	VADDPS       32(R12), Y8, Y8
 
 plain32_0_0:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y4
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 32(R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, 32(R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y14, Y14
+	VMAXPS       Y14, Y1, Y14
+	VMOVUPS      Y14, 32(R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y6, Y6
-	VMAXPS       Y6, Y4, Y6
+	VMAXPS       Y6, Y1, Y6
 	VMOVUPS      Y6, 32(R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y13, Y13
-	VMAXPS       Y13, Y4, Y13
-	VMOVUPS      Y13, 32(R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y8, Y8
-	VMAXPS       Y8, Y4, Y8
-	VMOVUPS      Y8, 32(R12)
-	VADDPS       Y5, Y3, Y0
-	VADDPS       Y9, Y7, Y2
-	VADDPS       Y1, Y0, Y1
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y2, Y2, Y2
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y2
-	VADDPS       32(DI), Y1, Y1
+	VADDPS       Y7, Y5, Y0
+	VADDPS       Y11, Y9, Y1
+	VMOVAPS      Y3, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y3
 	VADDPS       32(DI), Y2, Y2
-	VSUBPS       Y5, Y3, Y0
-	VSUBPS       Y9, Y7, Y3
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y4
-	VMOVAPS      Y11, Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y3, Y5
+	VADDPS       32(DI), Y3, Y3
+	VSUBPS       Y7, Y5, Y0
+	VSUBPS       Y11, Y9, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS      Y13, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	VADDPS       32(DI), Y4, Y4
 	VADDPS       32(DI), Y5, Y5
 	TESTQ        R8, R8
@@ -3441,159 +4306,161 @@ plain32_0_0:
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VADDPS       32(R12), Y1, Y1
+	VADDPS       32(R12), Y2, Y2
 	ADDQ         BX, R12
 	VADDPS       32(R12), Y4, Y4
 	ADDQ         BX, R12
-	VADDPS       32(R12), Y2, Y2
+	VADDPS       32(R12), Y3, Y3
 	ADDQ         BX, R12
 	VADDPS       32(R12), Y5, Y5
 
 plain32_0_1:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y3
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y4, Y4
-	VMAXPS       Y4, Y3, Y4
-	VMOVUPS      Y4, 32(R12)
-	ADDQ         BX, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 32(R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, 32(R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y3, Y3
+	VMAXPS       Y3, Y1, Y3
+	VMOVUPS      Y3, 32(R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y5, Y5
-	VMAXPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y1, Y5
 	VMOVUPS      Y5, 32(R12)
 	MOVQ         CX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y2
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y2
+	VMULPS       cbef15bef<>+0(SB), Y0, Y2
 	VMOVUPS      32(R12)(R11*1), Y3
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y3
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y3
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y2
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y3
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y3
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y4
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
 	VMOVUPS      32(R12)(R11*1), Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y6
+	VMULPS       cbef15bef<>+0(SB), Y0, Y6
 	VMOVUPS      32(R12)(R11*1), Y7
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y7
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y7
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y6
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y7
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y7
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y8
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y8
+	VMULPS       cbef15bef<>+0(SB), Y0, Y8
 	VMOVUPS      32(R12)(R11*1), Y9
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y9
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y9
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y8
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y9
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y9
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y10
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y10
+	VMULPS       cbef15bef<>+0(SB), Y0, Y10
 	VMOVUPS      32(R12)(R11*1), Y11
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y11
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y11
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y10
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y11
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y11
 	ADDQ         DX, R12
 	VMOVUPS      32(R12)(R9*1), Y0
 	VSUBPS       32(R12)(R9*2), Y0, Y0
 	VMOVUPS      32(R12)(R10*1), Y1
 	VSUBPS       32(R12)(R9*4), Y1, Y1
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y12
-	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y12
+	VMULPS       cbef15bef<>+0(SB), Y0, Y12
 	VMOVUPS      32(R12)(R11*1), Y13
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y13
-	VFMADD231PS  c403504f3<>+0(SB), Y1, Y13
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y12
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y13
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y13
 	VADDPS       Y6, Y4, Y0
 	VADDPS       Y10, Y8, Y1
-	VADDPS       Y2, Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VADDPS       Y1, Y1, Y1
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y1
+	VMOVAPS      Y2, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y14
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y14
 	VADDPS       32(DI), Y2, Y2
-	VADDPS       32(DI), Y1, Y1
+	VADDPS       32(DI), Y14, Y14
 	VSUBPS       Y6, Y4, Y0
-	VSUBPS       Y10, Y8, Y4
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y6
-	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y6
-	VMOVAPS      Y12, Y8
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y8
-	VFMADD231PS  c403504f3<>+0(SB), Y4, Y8
+	VSUBPS       Y10, Y8, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
+	VMOVAPS      Y12, Y6
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y6
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y6
+	VADDPS       32(DI), Y4, Y4
 	VADDPS       32(DI), Y6, Y6
-	VADDPS       32(DI), Y8, Y8
 	TESTQ        R8, R8
 	JEQ          plain32_1_0
 	MOVQ         R8, R12
 	ADDQ         SI, R12
 	VADDPS       32(R12), Y2, Y2
 	ADDQ         BX, R12
+	VADDPS       32(R12), Y4, Y4
+	ADDQ         BX, R12
+	VADDPS       32(R12), Y14, Y14
+	ADDQ         BX, R12
 	VADDPS       32(R12), Y6, Y6
-	ADDQ         BX, R12
-	VADDPS       32(R12), Y1, Y1
-	ADDQ         BX, R12
-	VADDPS       32(R12), Y8, Y8
 
 plain32_1_0:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y4
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 32(R12)
 	ADDQ         BX, R12
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, 32(R12)
+	ADDQ         BX, R12
+	VMULPS       Y0, Y14, Y14
+	VMAXPS       Y14, Y1, Y14
+	VMOVUPS      Y14, 32(R12)
+	ADDQ         BX, R12
 	VMULPS       Y0, Y6, Y6
-	VMAXPS       Y6, Y4, Y6
+	VMAXPS       Y6, Y1, Y6
 	VMOVUPS      Y6, 32(R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y4, Y1
-	VMOVUPS      Y1, 32(R12)
-	ADDQ         BX, R12
-	VMULPS       Y0, Y8, Y8
-	VMAXPS       Y8, Y4, Y8
-	VMOVUPS      Y8, 32(R12)
 	VADDPS       Y7, Y5, Y0
 	VADDPS       Y11, Y9, Y1
-	VADDPS       Y3, Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VADDPS       Y1, Y1, Y1
-	VFMADD231PS  c3f000000<>+0(SB), Y0, Y1
+	VMOVAPS      Y3, Y2
+	VMULPS       cbeaaaaab<>+0(SB), Y0, Y3
+	VFMADD231PS  cbf2aaaab<>+0(SB), Y0, Y2
+	VFMADD231PS  c3e2aaaab<>+0(SB), Y1, Y2
+	VFMADD231PS  c3eaaaaab<>+0(SB), Y1, Y3
 	VADDPS       32(DI), Y2, Y2
-	VADDPS       32(DI), Y1, Y1
+	VADDPS       32(DI), Y3, Y3
 	VSUBPS       Y7, Y5, Y0
-	VSUBPS       Y11, Y9, Y3
-	VMULPS       c3f3504f3<>+0(SB), Y0, Y4
-	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y4
+	VSUBPS       Y11, Y9, Y1
+	VMULPS       cbef15bef<>+0(SB), Y0, Y4
 	VMOVAPS      Y13, Y5
-	VFMADD231PS  c3eb504f3<>+0(SB), Y0, Y5
-	VFMADD231PS  c403504f3<>+0(SB), Y3, Y5
+	VFMADD231PS  c3e715bef<>+0(SB), Y1, Y4
+	VFMADD231PS  cbe715bef<>+0(SB), Y0, Y5
+	VFMADD231PS  c3ef15bef<>+0(SB), Y1, Y5
 	VADDPS       32(DI), Y4, Y4
 	VADDPS       32(DI), Y5, Y5
 	TESTQ        R8, R8
@@ -3606,44 +4473,863 @@ plain32_1_0:
 	ADDQ         BX, R12
 	VADDPS       32(R12), Y4, Y4
 	ADDQ         BX, R12
-	VADDPS       32(R12), Y1, Y1
+	VADDPS       32(R12), Y3, Y3
 	ADDQ         BX, R12
 	VADDPS       32(R12), Y5, Y5
 
 plain32_1_1:
 	VBROADCASTSS scale+56(FP), Y0
-	VBROADCASTSS floor+60(FP), Y3
+	VBROADCASTSS floor+60(FP), Y1
 	MOVQ         AX, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	ADDQ         SI, R12
 	VMULPS       Y0, Y2, Y2
-	VMAXPS       Y2, Y3, Y2
+	VMAXPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 32(R12)
 	ADDQ         BX, R12
 	VMULPS       Y0, Y4, Y4
-	VMAXPS       Y4, Y3, Y4
+	VMAXPS       Y4, Y1, Y4
 	VMOVUPS      Y4, 32(R12)
 	ADDQ         BX, R12
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMULPS       Y0, Y3, Y3
+	VMAXPS       Y3, Y1, Y3
+	VMOVUPS      Y3, 32(R12)
 	ADDQ         BX, R12
 	VMULPS       Y0, Y5, Y5
-	VMAXPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y1, Y5
 	VMOVUPS      Y5, 32(R12)
 	VZEROUPPER
 	RET
 
-DATA c3eb504f3<>+0(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+8(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+16(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+24(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+32(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+40(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+48(SB)/8, $0x3eb504f33eb504f3
-DATA c3eb504f3<>+56(SB)/8, $0x3eb504f33eb504f3
-GLOBL c3eb504f3<>(SB), RODATA|NOPTR, $64
+// func winoWeights4AVX2(dst *float32, src *float32, dxi int, n int)
+// Requires: AVX, FMA3
+TEXT ·winoWeights4AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dxi+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+channel:
+	MOVQ         AX, SI
+	VMOVUPS      (CX), Y0
+	VMOVUPS      128(CX), Y1
+	VMOVUPS      256(CX), Y2
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y0
+	VMOVUPS      (CX), Y1
+	VFMADD231PS  768(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      384(CX), Y2
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y2
+	VMOVUPS      128(CX), Y3
+	VFMADD231PS  896(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      512(CX), Y4
+	VFMADD231PS  c3f3504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c3f000000<>+0(SB), Y4
+	VMOVUPS      256(CX), Y5
+	VFMADD231PS  1024(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      640(CX), Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3f3504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y0
+	VMOVUPS      (CX), Y1
+	VFMADD231PS  768(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      384(CX), Y2
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c40000000<>+0(SB), Y2
+	VMOVUPS      128(CX), Y3
+	VFMADD231PS  896(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      512(CX), Y4
+	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3fb504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c40000000<>+0(SB), Y4
+	VMOVUPS      256(CX), Y5
+	VFMADD231PS  1024(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      640(CX), Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3fb504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      768(CX), Y0
+	VMOVUPS      896(CX), Y1
+	VMOVUPS      1024(CX), Y2
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, (SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, (SI)
+	ADDQ         DX, SI
+	MOVQ         AX, SI
+	VMOVUPS      32(CX), Y0
+	VMOVUPS      160(CX), Y1
+	VMOVUPS      288(CX), Y2
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y0
+	VMOVUPS      32(CX), Y1
+	VFMADD231PS  800(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      416(CX), Y2
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y2
+	VMOVUPS      160(CX), Y3
+	VFMADD231PS  928(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      544(CX), Y4
+	VFMADD231PS  c3f3504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c3f000000<>+0(SB), Y4
+	VMOVUPS      288(CX), Y5
+	VFMADD231PS  1056(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      672(CX), Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3f3504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y0
+	VMOVUPS      32(CX), Y1
+	VFMADD231PS  800(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      416(CX), Y2
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c40000000<>+0(SB), Y2
+	VMOVUPS      160(CX), Y3
+	VFMADD231PS  928(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      544(CX), Y4
+	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3fb504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c40000000<>+0(SB), Y4
+	VMOVUPS      288(CX), Y5
+	VFMADD231PS  1056(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      672(CX), Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3fb504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      800(CX), Y0
+	VMOVUPS      928(CX), Y1
+	VMOVUPS      1056(CX), Y2
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 32(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 32(SI)
+	ADDQ         DX, SI
+	MOVQ         AX, SI
+	VMOVUPS      64(CX), Y0
+	VMOVUPS      192(CX), Y1
+	VMOVUPS      320(CX), Y2
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y0
+	VMOVUPS      64(CX), Y1
+	VFMADD231PS  832(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      448(CX), Y2
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y2
+	VMOVUPS      192(CX), Y3
+	VFMADD231PS  960(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      576(CX), Y4
+	VFMADD231PS  c3f3504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c3f000000<>+0(SB), Y4
+	VMOVUPS      320(CX), Y5
+	VFMADD231PS  1088(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      704(CX), Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3f3504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y0
+	VMOVUPS      64(CX), Y1
+	VFMADD231PS  832(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      448(CX), Y2
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c40000000<>+0(SB), Y2
+	VMOVUPS      192(CX), Y3
+	VFMADD231PS  960(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      576(CX), Y4
+	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3fb504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c40000000<>+0(SB), Y4
+	VMOVUPS      320(CX), Y5
+	VFMADD231PS  1088(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      704(CX), Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3fb504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      832(CX), Y0
+	VMOVUPS      960(CX), Y1
+	VMOVUPS      1088(CX), Y2
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 64(SI)
+	ADDQ         DX, SI
+	MOVQ         AX, SI
+	VMOVUPS      96(CX), Y0
+	VMOVUPS      224(CX), Y1
+	VMOVUPS      352(CX), Y2
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y0
+	VMOVUPS      96(CX), Y1
+	VFMADD231PS  864(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      480(CX), Y2
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c3f000000<>+0(SB), Y2
+	VMOVUPS      224(CX), Y3
+	VFMADD231PS  992(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      608(CX), Y4
+	VFMADD231PS  c3f3504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c3f000000<>+0(SB), Y4
+	VMOVUPS      352(CX), Y5
+	VFMADD231PS  1120(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      736(CX), Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3f3504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y0
+	VMOVUPS      96(CX), Y1
+	VFMADD231PS  864(CX), Y0, Y1
+	VMOVAPS      Y1, Y0
+	VMOVUPS      480(CX), Y2
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y0
+	VMOVUPS      c40000000<>+0(SB), Y2
+	VMOVUPS      224(CX), Y3
+	VFMADD231PS  992(CX), Y2, Y3
+	VMOVAPS      Y3, Y2
+	VMOVUPS      608(CX), Y4
+	VFMADD231PS  c3fb504f3<>+0(SB), Y4, Y3
+	VFNMADD231PS c3fb504f3<>+0(SB), Y4, Y2
+	VMOVUPS      c40000000<>+0(SB), Y4
+	VMOVUPS      352(CX), Y5
+	VFMADD231PS  1120(CX), Y4, Y5
+	VMOVAPS      Y5, Y4
+	VMOVUPS      736(CX), Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y6, Y5
+	VFNMADD231PS c3fb504f3<>+0(SB), Y6, Y4
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y5, Y6, Y7
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  c3f3504f3<>+0(SB), Y3, Y7
+	VFNMADD231PS c3f3504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y7, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y6
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y6, Y1
+	VMOVAPS      Y1, Y6
+	VFMADD231PS  c3fb504f3<>+0(SB), Y3, Y1
+	VFNMADD231PS c3fb504f3<>+0(SB), Y3, Y6
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y6, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y5, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVAPS      Y3, Y1
+	VFMADD231PS  c3f3504f3<>+0(SB), Y2, Y3
+	VFNMADD231PS c3f3504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVAPS      Y0, Y1
+	VFMADD231PS  c3fb504f3<>+0(SB), Y2, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y2, Y1
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y1, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y4, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      864(CX), Y0
+	VMOVUPS      992(CX), Y1
+	VMOVUPS      1120(CX), Y2
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c3f000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVAPS      Y4, Y3
+	VFMADD231PS  c3f3504f3<>+0(SB), Y1, Y4
+	VFNMADD231PS c3f3504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y4, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      c40000000<>+0(SB), Y3
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVAPS      Y0, Y3
+	VFMADD231PS  c3fb504f3<>+0(SB), Y1, Y0
+	VFNMADD231PS c3fb504f3<>+0(SB), Y1, Y3
+	VMOVUPS      Y0, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y3, 96(SI)
+	ADDQ         DX, SI
+	VMOVUPS      Y2, 96(SI)
+	ADDQ         DX, SI
+	ADDQ         $0x00000480, CX
+	SUBQ         $-128, AX
+	DECQ         BX
+	JNE          channel
+	VZEROUPPER
+	RET
+
+DATA c3e2aaaab<>+0(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+8(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+16(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+24(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+32(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+40(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+48(SB)/8, $0x3e2aaaab3e2aaaab
+DATA c3e2aaaab<>+56(SB)/8, $0x3e2aaaab3e2aaaab
+GLOBL c3e2aaaab<>(SB), RODATA|NOPTR, $64
+
+DATA c3e715bef<>+0(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+8(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+16(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+24(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+32(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+40(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+48(SB)/8, $0x3e715bef3e715bef
+DATA c3e715bef<>+56(SB)/8, $0x3e715bef3e715bef
+GLOBL c3e715bef<>(SB), RODATA|NOPTR, $64
+
+DATA c3eaaaaab<>+0(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+8(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+16(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+24(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+32(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+40(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+48(SB)/8, $0x3eaaaaab3eaaaaab
+DATA c3eaaaaab<>+56(SB)/8, $0x3eaaaaab3eaaaaab
+GLOBL c3eaaaaab<>(SB), RODATA|NOPTR, $64
+
+DATA c3ef15bef<>+0(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+8(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+16(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+24(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+32(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+40(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+48(SB)/8, $0x3ef15bef3ef15bef
+DATA c3ef15bef<>+56(SB)/8, $0x3ef15bef3ef15bef
+GLOBL c3ef15bef<>(SB), RODATA|NOPTR, $64
 
 DATA c3f000000<>+0(SB)/8, $0x3f0000003f000000
 DATA c3f000000<>+8(SB)/8, $0x3f0000003f000000
@@ -3675,15 +5361,45 @@ DATA c3fb504f3<>+48(SB)/8, $0x3fb504f33fb504f3
 DATA c3fb504f3<>+56(SB)/8, $0x3fb504f33fb504f3
 GLOBL c3fb504f3<>(SB), RODATA|NOPTR, $64
 
-DATA c403504f3<>+0(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+8(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+16(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+24(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+32(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+40(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+48(SB)/8, $0x403504f3403504f3
-DATA c403504f3<>+56(SB)/8, $0x403504f3403504f3
-GLOBL c403504f3<>(SB), RODATA|NOPTR, $64
+DATA c40000000<>+0(SB)/8, $0x4000000040000000
+DATA c40000000<>+8(SB)/8, $0x4000000040000000
+DATA c40000000<>+16(SB)/8, $0x4000000040000000
+DATA c40000000<>+24(SB)/8, $0x4000000040000000
+DATA c40000000<>+32(SB)/8, $0x4000000040000000
+DATA c40000000<>+40(SB)/8, $0x4000000040000000
+DATA c40000000<>+48(SB)/8, $0x4000000040000000
+DATA c40000000<>+56(SB)/8, $0x4000000040000000
+GLOBL c40000000<>(SB), RODATA|NOPTR, $64
+
+DATA cbe715bef<>+0(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+8(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+16(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+24(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+32(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+40(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+48(SB)/8, $0xbe715befbe715bef
+DATA cbe715bef<>+56(SB)/8, $0xbe715befbe715bef
+GLOBL cbe715bef<>(SB), RODATA|NOPTR, $64
+
+DATA cbeaaaaab<>+0(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+8(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+16(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+24(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+32(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+40(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+48(SB)/8, $0xbeaaaaabbeaaaaab
+DATA cbeaaaaab<>+56(SB)/8, $0xbeaaaaabbeaaaaab
+GLOBL cbeaaaaab<>(SB), RODATA|NOPTR, $64
+
+DATA cbef15bef<>+0(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+8(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+16(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+24(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+32(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+40(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+48(SB)/8, $0xbef15befbef15bef
+DATA cbef15bef<>+56(SB)/8, $0xbef15befbef15bef
+GLOBL cbef15bef<>(SB), RODATA|NOPTR, $64
 
 DATA cbf000000<>+0(SB)/8, $0xbf000000bf000000
 DATA cbf000000<>+8(SB)/8, $0xbf000000bf000000
@@ -3694,6 +5410,16 @@ DATA cbf000000<>+40(SB)/8, $0xbf000000bf000000
 DATA cbf000000<>+48(SB)/8, $0xbf000000bf000000
 DATA cbf000000<>+56(SB)/8, $0xbf000000bf000000
 GLOBL cbf000000<>(SB), RODATA|NOPTR, $64
+
+DATA cbf2aaaab<>+0(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+8(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+16(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+24(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+32(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+40(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+48(SB)/8, $0xbf2aaaabbf2aaaab
+DATA cbf2aaaab<>+56(SB)/8, $0xbf2aaaabbf2aaaab
+GLOBL cbf2aaaab<>(SB), RODATA|NOPTR, $64
 
 DATA cc0000000<>+0(SB)/8, $0xc0000000c0000000
 DATA cc0000000<>+8(SB)/8, $0xc0000000c0000000

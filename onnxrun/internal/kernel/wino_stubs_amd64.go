@@ -19,6 +19,11 @@ func winoEdge2AVX512(dst *float32, src *float32, dxi int, col int, row int, from
 //go:noescape
 func winoOut2AVX512(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
 
+// winoWeights2AVX512 transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights2AVX512(dst *float32, src *float32, dxi int, n int)
+
 // winoIn4AVX512 transforms a tile of the source; strides are in elements.
 //
 //go:noescape
@@ -34,6 +39,11 @@ func winoEdge4AVX512(dst *float32, src *float32, dxi int, col int, row int, from
 //go:noescape
 func winoOut4AVX512(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
 
+// winoWeights4AVX512 transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights4AVX512(dst *float32, src *float32, dxi int, n int)
+
 // winoIn2AVX2 transforms a tile of the source; strides are in elements.
 //
 //go:noescape
@@ -44,6 +54,11 @@ func winoIn2AVX2(dst *float32, src *float32, dxi int, col int, row int)
 //go:noescape
 func winoOut2AVX2(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
 
+// winoWeights2AVX2 transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights2AVX2(dst *float32, src *float32, dxi int, n int)
+
 // winoIn4AVX2 transforms a tile of the source; strides are in elements.
 //
 //go:noescape
@@ -53,3 +68,8 @@ func winoIn4AVX2(dst *float32, src *float32, dxi int, col int, row int)
 //
 //go:noescape
 func winoOut4AVX2(dst *float32, m *float32, mxi int, col int, row int, bias *float32, add *float32, scale float32, floor float32)
+
+// winoWeights4AVX2 transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights4AVX2(dst *float32, src *float32, dxi int, n int)

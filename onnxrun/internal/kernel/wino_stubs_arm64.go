@@ -14,6 +14,11 @@ func winoIn2NEON(dst, src *float32, dxi, col, row int)
 //go:noescape
 func winoOut2NEON(dst, m *float32, mxi, col, row int, bias, add *float32, scale, floor float32)
 
+// winoWeights2NEON transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights2NEON(dst, src *float32, dxi, n int)
+
 // winoIn4NEON transforms a tile of the source; strides are in elements.
 //
 //go:noescape
@@ -23,3 +28,8 @@ func winoIn4NEON(dst, src *float32, dxi, col, row int)
 //
 //go:noescape
 func winoOut4NEON(dst, m *float32, mxi, col, row int, bias, add *float32, scale, floor float32)
+
+// winoWeights4NEON transforms the filters of n ≥ 1 channels; the stride is in elements.
+//
+//go:noescape
+func winoWeights4NEON(dst, src *float32, dxi, n int)

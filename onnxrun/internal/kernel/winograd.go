@@ -10,22 +10,27 @@ import "math"
 //
 // for filter g and the (M+2)×(M+2) tile d of the source, and the elementwise
 // products over all channels are (M+2)² products of matrices. M = 2 needs 2.25
-// times fewer multiplications than Conv and 16/9 of its memory for weights, M =
-// 4 needs 4 times fewer and 4 times the memory. The points are 0, ±1, ∞ and
-// 0, ±1/√2, ±√2, ∞, the latter after Barabasz et al., "Error Analysis and
-// Improving the Accuracy of Winograd Convolution" (2018): they halve the error
+// times fewer multiplications than Conv, M = 4 needs 4 times fewer. The points are
+// 0, ±1, ∞ and 0, ±1/√2, ±√2, ∞, the latter after Barabasz et al., "Error Analysis
+// and Improving the Accuracy of Winograd Convolution" (2018): they halve the error
 // of the usual 0, ±1, ±2. The error relative to the mean output is about that
-// of Conv for M = 2, and twice to three times that for M = 4.
+// of Conv for M = 2, and twice to three times that for M = 4. What is constant in a
+// row of G stands in Aᵀ instead.
 //
 // The source is not padded: Top rows and Left columns of zeros before it, and
 // as many after it as OH and OW ask for, are part of the transform. A dilated
 // convolution is DilH·DilW convolutions of every DilH'th row and DilW'th column.
 //
-// The work is in three steps, with V and M as large as Room tiles of the batch:
+// The work is in two steps, with V as large as Room tiles of the batch, and U and
+// M as one group of outputs needs:
 //
-//	Input      V[xi][IC/16][Room][16] = Bᵀ d B for every xi < (M+2)²
-//	Multiply   M[xi][OC/16][Room][16] = V·U
-//	Output     D = act((Aᵀ M A + bias + add)·scale)
+//	Input      V[IC/16][Room][xi][16] = Bᵀ d B for every xi < (M+2)²
+//	Multiply   U[xi][ic][32] = G g Gᵀ, M[xi][2][Room][16] = V·U, then
+//	           D = act((Aᵀ M A + bias + add)·scale)
+//
+// Filters are kept as they are and transformed when they are needed, winoDepth
+// channels at a time: memory gives the transformed ones, which are 16/9 and 4 times
+// as large, no faster than arithmetic does.
 //
 // A value of D depends on its receptive field, and its place in the image,
 // alone: neither Room nor the cut of the work changes a bit.
@@ -40,8 +45,13 @@ type Winograd struct {
 	tiles        []winoTile
 	off          []int32
 	xis, in, out int // (M+2)²; blocks
-	vxi, mxi     int // from matrix to matrix
+	vstep        int // from tile to tile
+	uxi, mxi     int // from matrix to matrix
 }
+
+// winoDepth bounds the blocks of input channels of U: the transformed filters of
+// a group of outputs stay in the second-level cache, beside V and M.
+const winoDepth = 4
 
 // winoTile is a tile of outputs: where the first one is, how many rows and
 // columns of the tile exist, and which of the source's.
@@ -61,7 +71,8 @@ func (c *Winograd) Init() {
 	c.xis, c.in, c.out = (c.M+2)*(c.M+2), Blocks(c.IC), Blocks(c.OC)
 	// An odd number of vectors apart: with a power of two a tile would have
 	// all its places in one set of the cache.
-	c.vxi, c.mxi = (c.in*c.Room|1)*Block, (c.out*c.Room|1)*Block
+	c.vstep, c.mxi = (c.xis|1)*Block, (2*c.Room|1)*Block
+	c.uxi = (2*min(c.in, winoDepth)*Block | 1) * Block
 	c.tiles = c.tiles[:0:0]
 	for py := 0; py < min(c.DilH, c.OH); py++ {
 		for px := 0; px < min(c.DilW, c.OW); px++ {
@@ -81,7 +92,7 @@ func (c *Winograd) Init() {
 	}
 	c.off = make([]int32, c.in)
 	for i := range c.off {
-		o := i * c.Room * Block
+		o := i * c.Room * c.vstep
 		if int(int32(o)) != o {
 			panic("kernel: Winograd: too much room")
 		}
@@ -99,84 +110,27 @@ func (c *Winograd) Products() int { return c.xis }
 func (c *Winograd) Groups() int { return Panels(c.OC) }
 
 // PackedLen returns the length of the packed weights.
-func (c *Winograd) PackedLen() int { return c.xis * c.Groups() * c.in * Block * PanelCols }
+func (c *Winograd) PackedLen() int { return c.Groups() * c.in * Block * 9 * PanelCols }
 
-// InputLen and ProductLen return the lengths of V and M.
-func (c *Winograd) InputLen() int   { return c.xis * c.vxi }
+// InputLen, WeightLen and ProductLen return the lengths of V, U and M.
+func (c *Winograd) InputLen() int   { return c.in * c.Room * c.vstep }
+func (c *Winograd) WeightLen() int  { return c.xis * c.uxi }
 func (c *Winograd) ProductLen() int { return c.xis * c.mxi }
 
-// Pack transforms the weights w, [OC][IC][3][3], in float64 and packs them:
-// U[xi][group][IC/16][16 ic][2][16 oc], zero where there is no channel.
-func (c *Winograd) Pack(dst, w []float32) { c.PackGroups(dst, w, 0, c.Groups()) }
-
-// PackGroups is Pack for groups [group0,group1).
-func (c *Winograd) PackGroups(dst, w []float32, group0, group1 int) {
-	if group0 < 0 || group1 < group0 || group1 > c.Groups() {
-		panic("kernel: Winograd.Pack: groups out of range")
-	}
+// Pack packs the weights w, [OC][IC][3][3]: [group][ic][3][3][2][16 oc], zero
+// where there is no channel.
+func (c *Winograd) Pack(dst, w []float32) {
 	need("Winograd.Pack dst", len(dst), c.PackedLen())
 	need("Winograd.Pack w", len(w), c.OC*c.IC*9)
-	k := c.in * Block
-	next := c.Groups() * k * PanelCols
-	// A row of every matrix at a time: written one by one, the values of a
-	// filter would fall into one set of the cache.
-	var rows [36 * PanelCols]float32
-	for g := group0; g < group1; g++ {
+	k, taps := c.in*Block*9, c.IC*9
+	for g := range c.Groups() {
+		out := dst[g*k*PanelCols:][:k*PanelCols]
 		cols := min(PanelCols, c.OC-g*PanelCols)
-		clear(rows[:])
-		for i := 0; i < k; i++ {
-			if i == c.IC {
-				clear(rows[:])
-			}
-			for j := 0; j < cols && i < c.IC; j++ {
-				f := (*[9]float32)(w[((g*PanelCols+j)*c.IC+i)*9:])
-				if c.M == 2 {
-					winoWeights2((*[15*PanelCols + 1]float32)(rows[j:]), f)
-				} else {
-					winoWeights4((*[35*PanelCols + 1]float32)(rows[j:]), f)
-				}
-			}
-			for xi := 0; xi < c.xis; xi++ {
-				*(*[PanelCols]float32)(dst[xi*next+(g*k+i)*PanelCols:]) = [PanelCols]float32(rows[xi*PanelCols:])
-			}
+		transpose(out, w[g*PanelCols*taps:], cols, taps, PanelCols, taps)
+		for i := 0; cols < PanelCols && i < taps; i++ {
+			clear(out[i*PanelCols+cols:][:PanelCols-cols])
 		}
-	}
-}
-
-// winoWeights2 writes G g Gᵀ, PanelCols apart, for the points 0, ±1, ∞.
-func winoWeights2(dst *[15*PanelCols + 1]float32, g *[9]float32) {
-	const step = PanelCols
-	var t [4][3]float64
-	for j := range 3 {
-		a, b, c := float64(g[j]), float64(g[3+j]), float64(g[6+j])
-		t[0][j], t[1][j], t[2][j], t[3][j] = a, (a+c+b)/2, (a+c-b)/2, c
-	}
-	for i := range t {
-		a, b, c := t[i][0], t[i][1], t[i][2]
-		d := (*[3*step + 1]float32)(dst[4*i*step:])
-		d[0], d[step], d[2*step], d[3*step] = float32(a), float32((a+c+b)/2), float32((a+c-b)/2), float32(c)
-	}
-}
-
-// winoWeights4 is winoWeights2 for the points 0, ±1/√2, ±√2, ∞.
-func winoWeights4(dst *[35*PanelCols + 1]float32, g *[9]float32) {
-	const step = PanelCols
-	const a, b = 1 / math.Sqrt2, math.Sqrt2
-	const na, nb = -1 / 1.5, 1 / 6.
-	var t [6][3]float64
-	for j := range 3 {
-		x, y, z := float64(g[j]), float64(g[3+j]), float64(g[6+j])
-		e1, o1 := (x+z*.5)*na, y*(a*na)
-		e2, o2 := (x+z*2)*nb, y*(b*nb)
-		t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j] = x, e1+o1, e1-o1, e2+o2, e2-o2, z
-	}
-	for i := range t {
-		x, y, z := t[i][0], t[i][1], t[i][2]
-		e1, o1 := (x+z*.5)*na, y*(a*na)
-		e2, o2 := (x+z*2)*nb, y*(b*nb)
-		d := (*[5*step + 1]float32)(dst[6*i*step:])
-		d[0], d[step], d[2*step] = float32(x), float32(e1+o1), float32(e1-o1)
-		d[3*step], d[4*step], d[5*step] = float32(e2+o2), float32(e2-o2), float32(z)
+		clear(out[taps*PanelCols:])
 	}
 }
 
@@ -197,14 +151,14 @@ func (c *Winograd) Input(v, src []float32, at, tile0, tile1, block0, block1 int)
 		plane := src[b*c.H*c.W*Block:][:c.H*c.W*Block]
 		for t := tile0; t < tile1; t++ {
 			tile := &c.tiles[t]
-			to := v[(b*c.Room+at+t-tile0)*Block:]
+			to := v[(b*c.Room+at+t-tile0)*c.vstep:]
 			from := ((int(tile.y)-c.Top)*c.W + int(tile.x) - c.Left) * Block
 			r0, r1, c0, c1 := int(tile.r0), int(tile.r1), int(tile.c0), int(tile.c1)
 			switch {
 			case r0 == 0 && c0 == 0 && r1 == n && c1 == n:
-				winoIn(c.M, to, plane[from:], c.vxi, col, row)
+				winoIn(c.M, to, plane[from:], Block, col, row)
 			case r0 < r1 && winoEdgeMasks():
-				winoEdge(c.M, to, plane, c.vxi, col, row, from, r0, r1, c0, c1)
+				winoEdge(c.M, to, plane, Block, col, row, from, r0, r1, c0, c1)
 			default:
 				clear(edge[:n*n*Block])
 				for r := r0; r < r1; r++ {
@@ -219,7 +173,7 @@ func (c *Winograd) Input(v, src []float32, at, tile0, tile1, block0, block1 int)
 						in = in[min(len(in), col):]
 					}
 				}
-				winoIn(c.M, to, edge, c.vxi, Block, n*Block)
+				winoIn(c.M, to, edge, Block, Block, n*Block)
 			}
 		}
 	}
@@ -242,40 +196,44 @@ func alignedPart(x []float32) []float32 {
 	return x[misaligned(x):]
 }
 
-// Multiply computes matrix products [xi0,xi1) for output groups [group0,group1)
-// of the first n tiles.
-func (c *Winograd) Multiply(m, v, packed []float32, n, xi0, xi1, group0, group1 int) {
-	if n < 0 || n > c.Room || xi0 < 0 || xi1 < xi0 || xi1 > c.xis || group0 < 0 || group1 < group0 || group1 > c.Groups() {
-		panic("kernel: Winograd.Multiply: range out of range")
+// Multiply multiplies the transforms in places [at0,at1) of v by a group's filters,
+// which it transforms into u.
+func (c *Winograd) Multiply(m, u, v, packed []float32, at0, at1, group int) {
+	if at0 < 0 || at1 < at0 || at1 > c.Room || group < 0 || group >= c.Groups() {
+		panic("kernel: Winograd.Multiply: out of range")
 	}
 	need("Winograd.Multiply m", len(m), c.ProductLen())
+	need("Winograd.Multiply u", len(u), c.WeightLen())
 	need("Winograd.Multiply v", len(v), c.InputLen())
 	need("Winograd.Multiply packed", len(packed), c.PackedLen())
 	rmax := tileRows()
-	t := tile{off: c.off, kseg: Block, astep: Block, crow: Block, cvec: c.Room * Block}
-	panel := c.in * Block * PanelCols
-	for xi := xi0; xi < xi1; xi++ {
-		for g := group0; g < group1; g++ {
-			t.b = packed[(xi*c.Groups()+g)*panel:][:panel]
-			cols := min(PanelCols, (c.out-2*g)*Block)
-			from, to := v[xi*c.vxi:], m[xi*c.mxi+2*g*c.Room*Block:]
-			for r := 0; r < n; {
-				rows := evenly(n-r, rmax)
-				t.a, t.c = from[r*Block:], to[r*Block:]
+	t := tile{kseg: Block, astep: c.vstep, crow: Block, cvec: c.Room * Block}
+	cols := min(PanelCols, (c.out-2*group)*Block)
+	for b := 0; b < c.in; b += winoDepth {
+		blocks := min(winoDepth, c.in-b)
+		winoWeights(c.M, u, packed[(group*c.in+b)*Block*9*PanelCols:], c.uxi, blocks*Block)
+		t.off = c.off[b : b+blocks]
+		for xi := 0; xi < c.xis; xi++ {
+			t.b = u[xi*c.uxi:][:blocks*Block*PanelCols]
+			from, to := v[xi*Block:], m[xi*c.mxi:]
+			for r := at0; r < at1; {
+				rows := evenly(at1-r, rmax)
+				t.a, t.c = from[r*c.vstep:], to[r*Block:]
 				t.run(rows, cols)
 				r += rows
 			}
 		}
+		t.acc = 1
 	}
 }
 
-// Output transforms blocks [block0,block1) of the products from place at on to
-// tiles [tile0,tile1) of an image. bias (length OC) and add (laid out as dst)
-// may be nil; add may be dst itself.
-func (c *Winograd) Output(dst, m, bias, add []float32, scale float32, at, tile0, tile1, block0, block1 int, act Act) {
+// Output transforms the products m of a group, from place at on, to tiles
+// [tile0,tile1) of an image. bias (length OC) and add (laid out as dst) may be nil;
+// add may be dst itself.
+func (c *Winograd) Output(dst, m, bias, add []float32, scale float32, at, tile0, tile1, group int, act Act) {
 	c.check("Output", at, tile0, tile1)
-	if block0 < 0 || block1 < block0 || block1 > c.out {
-		panic("kernel: Winograd.Output: blocks out of range")
+	if group < 0 || group >= c.Groups() {
+		panic("kernel: Winograd.Output: group out of range")
 	}
 	need("Winograd.Output dst", len(dst), c.out*c.OH*c.OW*Block)
 	need("Winograd.Output m", len(m), c.ProductLen())
@@ -293,14 +251,14 @@ func (c *Winograd) Output(dst, m, bias, add []float32, scale float32, at, tile0,
 		floor = 0
 	}
 	col, row := c.DilW*Block, c.DilH*c.OW*Block
-	for b := block0; b < block1; b++ {
+	for b := 2 * group; b < min(2*group+2, c.out); b++ {
 		var lane [Block]float32
 		if bias != nil {
 			copy(lane[:], bias[b*Block:min(c.OC, (b+1)*Block)])
 		}
 		for t := tile0; t < tile1; t++ {
 			tile := &c.tiles[t]
-			from := m[(b*c.Room+at+t-tile0)*Block:]
+			from := m[((b&1)*c.Room+at+t-tile0)*Block:]
 			o := ((b*c.OH+int(tile.y))*c.OW + int(tile.x)) * Block
 			to := dst[o:]
 			var plus []float32
@@ -455,13 +413,57 @@ func winoOut(size int, dst, m []float32, mxi, col, row int, bias *[Block]float32
 // winoOutLine replaces m by Aᵀm.
 func winoOutLine(size int, m *[6]float32) {
 	if size == 2 {
-		m[0], m[1] = m[0]+m[1]+m[2], m[1]-m[2]-m[3]
+		m[0], m[1] = m[0]+float32(.5*(m[1]+m[2])), float32(.5*(m[1]-m[2]))-m[3]
 		return
 	}
-	const a, b = 1 / math.Sqrt2, math.Sqrt2
 	s1, d1, s2, d2 := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
-	m[0] = s1 + m[0] + s2
-	m[1] = float32(a*d1) + float32(b*d2)
-	m[2] = .5*s1 + 2*s2
-	m[3] = m[5] + float32(a/2*d1) + float32(2*b*d2)
+	m[0] = m[0] + float32(winoP*s1) + float32(winoQ*s2)
+	m[1] = float32(winoP*winoA*d1) + float32(winoQ*winoB*d2)
+	m[2] = float32(.5*winoP*s1) + float32(2*winoQ*s2)
+	m[3] = m[5] + float32(.5*winoP*winoA*d1) + float32(2*winoQ*winoB*d2)
+}
+
+// The points of M = 4 are 0, ±winoA, ±winoB and ∞; winoP and winoQ are what its
+// rows of G have in common.
+const (
+	winoA, winoB = 1 / math.Sqrt2, math.Sqrt2
+	winoP, winoQ = -2. / 3, 1. / 6
+)
+
+// winoWeights writes G g Gᵀ for n input channels of a panel of outputs: dst is
+// [xi][n][PanelCols], dxi from matrix to matrix, src [n][3][3][PanelCols].
+func winoWeights(m int, dst, src []float32, dxi, n int) {
+	xis := (m + 2) * (m + 2)
+	_ = dst[(xis-1)*dxi+n*PanelCols-1]
+	_ = src[n*9*PanelCols-1]
+	if winoWeightsSIMD(m, dst, src, dxi, n) {
+		return
+	}
+	for i := range n * PanelCols {
+		g := src[i/PanelCols*9*PanelCols+i%PanelCols:]
+		var t [6][3]float32
+		for x := range 3 {
+			d := winoWeightLine(m, g[x*PanelCols], g[(3+x)*PanelCols], g[(6+x)*PanelCols])
+			for y, v := range d {
+				t[y][x] = v
+			}
+		}
+		for y := range m + 2 {
+			d := winoWeightLine(m, t[y][0], t[y][1], t[y][2])
+			for x := range m + 2 {
+				dst[(y*(m+2)+x)*dxi+i] = d[x]
+			}
+		}
+	}
+}
+
+// winoWeightLine is Gg.
+func winoWeightLine(m int, a, b, c float32) [6]float32 {
+	if m == 2 {
+		s := a + c
+		return [6]float32{a, s + b, s - b, c}
+	}
+	e1, o1 := a+float32(.5*c), float32(winoA*b)
+	e2, o2 := a+float32(2*c), float32(winoB*b)
+	return [6]float32{a, e1 + o1, e1 - o1, e2 + o2, e2 - o2, c}
 }

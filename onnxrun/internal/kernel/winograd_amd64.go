@@ -49,3 +49,20 @@ func winoEdgeSIMD(m int, dst, src []float32, dxi, col, row, from, rows, cols int
 		winoEdge2AVX512(d, s, dxi, col, row, from, rows, cols)
 	}
 }
+
+func winoWeightsSIMD(m int, dst, src []float32, dxi, n int) bool {
+	d, s := unsafe.SliceData(dst), unsafe.SliceData(src)
+	switch {
+	case isa == avx512 && m == 4:
+		winoWeights4AVX512(d, s, dxi, n)
+	case isa == avx512:
+		winoWeights2AVX512(d, s, dxi, n)
+	case isa == avx2 && m == 4:
+		winoWeights4AVX2(d, s, dxi, n)
+	case isa == avx2:
+		winoWeights2AVX2(d, s, dxi, n)
+	default:
+		return false
+	}
+	return true
+}

@@ -34,3 +34,16 @@ func winoOutSIMD(size int, dst, m []float32, mxi, col, row int, bias *[Block]flo
 func winoEdgeMasks() bool { return false }
 
 func winoEdgeSIMD(m int, dst, src []float32, dxi, col, row, from, rows, cols int) {}
+
+func winoWeightsSIMD(m int, dst, src []float32, dxi, n int) bool {
+	d, s := unsafe.SliceData(dst), unsafe.SliceData(src)
+	switch {
+	case isa != neon:
+		return false
+	case m == 4:
+		winoWeights4NEON(d, s, dxi, n)
+	default:
+		winoWeights2NEON(d, s, dxi, n)
+	}
+	return true
+}

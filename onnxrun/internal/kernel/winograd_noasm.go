@@ -11,3 +11,5 @@ func winoOutSIMD(size int, dst, m []float32, mxi, col, row int, bias *[Block]flo
 func winoEdgeMasks() bool { return false }
 
 func winoEdgeSIMD(m int, dst, src []float32, dxi, col, row, from, rows, cols int) {}
+
+func winoWeightsSIMD(m int, dst, src []float32, dxi, n int) bool { return false }

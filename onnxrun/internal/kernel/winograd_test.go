@@ -11,7 +11,7 @@ import (
 // winoCase is a Winograd convolution with everything around it.
 type winoCase struct {
 	Winograd
-	w, plain, src, packed, bias, add, v, m []float32 // plain: [IC][H][W]
+	w, plain, src, packed, bias, add, v, u, m []float32 // plain: [IC][H][W]
 }
 
 func newWinoCase(r *rand.Rand, c Winograd) *winoCase {
@@ -29,7 +29,7 @@ func newWinoCase(r *rand.Rand, c Winograd) *winoCase {
 	k.Pack(k.packed, k.w)
 	k.bias = random(r, c.OC)
 	k.add = random(r, k.dstLen())
-	k.v, k.m = aligned(k.InputLen()), aligned(k.ProductLen())
+	k.v, k.u, k.m = aligned(k.InputLen()), aligned(k.WeightLen()), aligned(k.ProductLen())
 	return k
 }
 
@@ -58,8 +58,10 @@ func (k *winoCase) run(dst, bias, add []float32, scale float32, act Act) {
 	for t := 0; t < k.Tiles(); t += k.Room {
 		t1 := min(k.Tiles(), t+k.Room)
 		k.Input(k.v, k.src, 0, t, t1, 0, Blocks(k.IC))
-		k.Multiply(k.m, k.v, k.packed, t1-t, 0, k.Products(), 0, k.Groups())
-		k.Output(dst, k.m, bias, add, scale, 0, t, t1, 0, Blocks(k.OC), act)
+		for g := range k.Groups() {
+			k.Multiply(k.m, k.u, k.v, k.packed, 0, t1-t, g)
+			k.Output(dst, k.m, bias, add, scale, 0, t, t1, g, act)
+		}
 	}
 }
 
@@ -120,7 +122,7 @@ func TestWinograd(t *testing.T) {
 			p := *k
 			p.Room = 1 + r.IntN(k.Tiles())
 			p.Init()
-			p.v, p.m = random(r, p.InputLen()), random(r, p.ProductLen())
+			p.v, p.u, p.m = random(r, p.InputLen()), random(r, p.WeightLen()), random(r, p.ProductLen())
 			_, got := guarded(k.dstLen())
 			if add != nil {
 				copy(got, add)
@@ -132,13 +134,9 @@ func TestWinograd(t *testing.T) {
 				for b := range Blocks(p.IC) {
 					p.Input(p.v, p.src, at, t0, t1, b, b+1)
 				}
-				for xi := range p.Products() {
-					for g := range p.Groups() {
-						p.Multiply(p.m, p.v, p.packed, at+t1-t0, xi, xi+1, g, g+1)
-					}
-				}
-				for b := range Blocks(p.OC) {
-					p.Output(got, p.m, bias, add, scale, at, t0, t1, b, b+1, act)
+				for g := range p.Groups() {
+					p.Multiply(p.m, p.u, p.v, p.packed, at, at+t1-t0, g)
+					p.Output(got, p.m, bias, add, scale, at, t0, t1, g, act)
 				}
 				t0 = t1
 			}
@@ -221,11 +219,13 @@ func TestWinogradMisuse(t *testing.T) {
 	mustPanic(t, "v", func() { k.Input(k.v[1:], k.src, 0, 0, 4, 0, 1) })
 	mustPanic(t, "src", func() { k.Input(k.v, k.src[1:], 0, 0, 4, 0, 1) })
 	mustPanic(t, "tiles", func() { k.Input(k.v, k.src, 1, 0, 4, 0, 1) })
-	mustPanic(t, "packed", func() { k.Multiply(k.m, k.v, k.packed[1:], 4, 0, 36, 0, 2) })
-	mustPanic(t, "products", func() { k.Multiply(k.m, k.v, k.packed, 4, 0, 37, 0, 2) })
-	mustPanic(t, "dst", func() { k.Output(dst[1:], k.m, nil, nil, 1, 0, 0, 4, 0, 3, 0) })
-	mustPanic(t, "bias", func() { k.Output(dst, k.m, k.bias[1:], nil, 1, 0, 0, 4, 0, 3, 0) })
-	mustPanic(t, "add", func() { k.Output(dst, k.m, nil, k.add[1:], 1, 0, 0, 4, 0, 3, 0) })
+	mustPanic(t, "packed", func() { k.Multiply(k.m, k.u, k.v, k.packed[1:], 0, 4, 0) })
+	mustPanic(t, "u", func() { k.Multiply(k.m, k.u[1:], k.v, k.packed, 0, 4, 0) })
+	mustPanic(t, "group", func() { k.Multiply(k.m, k.u, k.v, k.packed, 0, 4, 2) })
+	mustPanic(t, "places", func() { k.Multiply(k.m, k.u, k.v, k.packed, 0, 5, 0) })
+	mustPanic(t, "dst", func() { k.Output(dst[1:], k.m, nil, nil, 1, 0, 0, 4, 0, 0) })
+	mustPanic(t, "bias", func() { k.Output(dst, k.m, k.bias[1:], nil, 1, 0, 0, 4, 0, 0) })
+	mustPanic(t, "add", func() { k.Output(dst, k.m, nil, k.add[1:], 1, 0, 0, 4, 0, 0) })
 }
 
 func TestWinogradAllocs(t *testing.T) {
@@ -261,7 +261,7 @@ func BenchmarkWinograd(b *testing.B) {
 		{8, 256, 256, 8, 1, 8},
 	} {
 		for _, m := range []int{0, 2, 4} {
-			for _, room := range []int{14, 16, 24, 28, 32, 48, 64} {
+			for _, room := range []int{14, 16, 28, 32, 48, 64, 96, 128} {
 				k := Winograd{M: max(m, 2), IC: s.ic, OC: s.oc, H: s.w, W: s.w, OH: s.w, OW: s.w, Top: s.dil, Left: s.dil, DilH: s.dil, DilW: s.dil}
 				k.Init()
 				all := s.n * k.Tiles()
@@ -302,8 +302,10 @@ func BenchmarkWinograd(b *testing.B) {
 						for g := 0; g < all; g += k.Room {
 							g1 := min(all, g+k.Room)
 							each(g, g1, func(at, t0, t1 int) { k.Input(k.v, k.src, at, t0, t1, 0, Blocks(k.IC)) })
-							k.Multiply(k.m, k.v, packed, g1-g, 0, k.Products(), 0, k.Groups())
-							each(g, g1, func(at, t0, t1 int) { k.Output(dst, k.m, k.bias, nil, 1, at, t0, t1, 0, Blocks(k.OC), ActNone) })
+							for group := range k.Groups() {
+								k.Multiply(k.m, k.u, k.v, packed, 0, g1-g, group)
+								each(g, g1, func(at, t0, t1 int) { k.Output(dst, k.m, k.bias, nil, 1, at, t0, t1, group, ActNone) })
+							}
 						}
 					}
 					gflops(b, 2*float64(s.n*s.ic*s.oc)*float64(9*s.w*s.w))

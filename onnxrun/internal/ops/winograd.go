@@ -2,11 +2,11 @@ package ops
 
 import "sampleonnx/onnxrun/internal/kernel"
 
-// winogradTiles is the number of tiles that go through Winograd's three steps
-// together: twice the height of the microkernel, so that what they leave behind
-// stays in the second-level cache from step to step. The bytes of a result do
-// not depend on it.
-const winogradTiles = 28
+// winogradTiles is the number of tiles that go through Winograd's steps together:
+// enough that transforming the filters for them is little work beside multiplying by
+// them, and few enough that they stay in the second-level cache. The bytes of a result
+// do not depend on it.
+const winogradTiles = 64
 
 // algorithm is how a direct convolution is computed: 4 or 2, the size of
 // Winograd's tiles, or 0, by its definition. It depends on the shapes of one
@@ -24,21 +24,23 @@ func (v *conv) algorithm(exact bool) int {
 	const (
 		flops  = 110 // a ns, of the microkernel; on slower machines all is slower alike
 		stream = 14  // bytes a ns, of weights
+		move   = 2.1 // ns, for a vector of a transform of the source or the products
+		spread = 1.5 // ns, for a vector of transformed filters
+		few    = 8   // tiles, below which the microkernel is no faster
 	)
 	ic, oc := float64(kernel.Blocks(v.ic)), float64(kernel.Blocks(v.oc))
+	products := 2 * ic * oc * Block * Block / flops // of a pixel or tile
+	filters := ic * oc * Block                      // vectors of taps
+	read := 9 * 4 * Block * filters / stream
 	cost := func(m, batch int) float64 {
-		products, work, transform := 9., float64(elems(w.out)), 0.
+		compute := 9 * products * float64(batch*elems(w.out))
 		if m > 0 {
 			g := v.winograd(m)
 			g.Init()
-			products, work = float64(g.Products()), float64(g.Tiles())
-			transform = work * (ic + oc) * float64(m*m) * 6.5
+			xis, tiles := float64(g.Products()), batch*g.Tiles()
+			compute = xis * (products*float64(max(tiles, few)) + move*(ic+oc)*float64(tiles) + spread*filters*float64(ceilDiv(tiles, winogradTiles)))
 		}
-		weights := products * ic * oc * Block * Block
-		multiply := 2 * weights * work / flops
 		// Reading weights hides behind arithmetic in part.
-		read := 4 * weights / stream
-		compute := float64(batch) * (multiply + transform)
 		return max(compute, read) + min(compute, read)/2
 	}
 	best, least := 0, 2.
@@ -58,8 +60,8 @@ func (v *conv) winograd(m int) *kernel.Winograd {
 }
 
 // bindWinograd: either every part takes some tiles through all steps in memory
-// of its own; or, when there are too few tiles for all workers, each step is a
-// task, its parts sharing the channels and the products.
+// of its own; or, when there are too few tiles for all workers, the transform of the
+// source is a task for all of them, and then each part takes some outputs.
 func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 	k.Algo = map[int]string{2: "winograd 2×2", 4: "winograd 4×4"}[m]
 	g := v.winograd(m)
@@ -67,10 +69,9 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 	tiles := v.n * g.Tiles()
 	g.Room = min(tiles, winogradTiles)
 	g.Init()
-	inLen, productLen := align64(4*g.InputLen())/4, align64(4*g.ProductLen())/4
-	k.WorkerScratch = 4 * (inLen + productLen)
+	inLen, weightLen, productLen := align64(4*g.InputLen())/4, align64(4*g.WeightLen())/4, align64(4*g.ProductLen())/4
+	k.WorkerScratch = 4 * (inLen + weightLen + productLen)
 	weights, packs := c.In[1].Const, c.Packs
-	how := k.Algo
 	srcLen := v.x.Len() / max(v.n, 1)
 	dstLen := k.Out[0].Len() / max(v.n, 1)
 	k.Bind = func(mem Memory) []Task {
@@ -80,64 +81,63 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 		}
 		g := *g
 		src := Data[float32](mem.In[0])
-		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
+		packed := packs.Get(weights, "winograd", g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias, add := v.biasOf(mem), v.post.addend(mem)
 		per := g.Tiles()
-		ic, oc := kernel.Blocks(v.ic), kernel.Blocks(v.oc)
-		// Tiles are numbered through the batch; these take them image by image.
-		input := func(to []float32, t0, t1, b0, b1 int) {
+		ic := kernel.Blocks(v.ic)
+		// images calls f for tiles [t0,t1) of the batch, image by image.
+		images := func(t0, t1 int, f func(image, at, tile0, tile1 int)) {
 			for at := t0; at < t1; {
 				n, t := at/per, at%per
 				end := min(per, t+t1-at)
-				g.Input(to, src[n*srcLen:][:srcLen], at-t0, t, end, b0, b1)
+				f(n, at-t0, t, end)
 				at += end - t
 			}
 		}
-		output := func(from []float32, t0, t1, b0, b1 int) {
-			for at := t0; at < t1; {
-				n, t := at/per, at%per
-				end := min(per, t+t1-at)
+		input := func(to []float32, t0, t1, b0, b1 int) {
+			images(t0, t1, func(n, at, tile0, tile1 int) {
+				g.Input(to, src[n*srcLen:][:srcLen], at, tile0, tile1, b0, b1)
+			})
+		}
+		// output computes tiles [t0,t1) of a group, transformed from place at of from on.
+		output := func(from, work []float32, at0, t0, t1, group int) {
+			u, m := work[:weightLen], work[weightLen:]
+			g.Multiply(m, u, from, packed, at0, at0+t1-t0, group)
+			images(t0, t1, func(n, at, tile0, tile1 int) {
 				var plus []float32
 				if add != nil {
 					plus = add[n*dstLen:][:dstLen]
 				}
-				g.Output(dst[n*dstLen:][:dstLen], from, bias, plus, v.post.scale, at-t0, t, end, b0, b1, v.post.act)
-				at += end - t
-			}
+				g.Output(dst[n*dstLen:][:dstLen], m, bias, plus, v.post.scale, at0+at, tile0, tile1, group, v.post.act)
+			})
 		}
-		if tiles >= 24*mem.Workers || mem.Workers == 1 {
+		work := func(worker int) (in, rest []float32) {
+			mine := Floats(mem.Worker(worker), inLen+weightLen+productLen)
+			return mine[:inLen], mine[inLen:]
+		}
+		if tiles >= 48*mem.Workers || mem.Workers == 1 {
 			parts := ceilDiv(tiles, g.Room)
 			parts = ceilDiv(parts, mem.Workers) * mem.Workers
 			step := ceilDiv(tiles, parts)
-			parts = ceilDiv(tiles, step)
-			return []Task{{parts, func(part, worker int) {
-				mine := Floats(mem.Worker(worker), inLen+productLen)
-				from, to := mine[:inLen], mine[inLen:]
+			return []Task{{ceilDiv(tiles, step), func(part, worker int) {
+				in, rest := work(worker)
 				t0, t1 := bounds(part, step, tiles)
-				input(from, t0, t1, 0, ic)
-				g.Multiply(to, from, packed, t1-t0, 0, g.Products(), 0, g.Groups())
-				output(to, t0, t1, 0, oc)
+				input(in, t0, t1, 0, ic)
+				for group := range g.Groups() {
+					output(in, rest, 0, t0, t1, group)
+				}
 			}}}
 		}
-		all := Floats(mem.Worker(0), inLen+productLen) // nobody else uses it
-		from, to := all[:inLen], all[inLen:]
+		in, _ := work(0) // nobody else uses this part of it
 		var tasks []Task
 		for t0 := 0; t0 < tiles; t0 += g.Room {
 			t1 := min(tiles, t0+g.Room)
-			items := g.Products() * g.Groups()
-			parts, step := divide(items, float64((t1-t0)*v.ic*2*kernel.PanelCols)/100)
 			tasks = append(tasks,
-				Task{ic, func(b, _ int) { input(from, t0, t1, b, b+1) }},
-				Task{parts, func(part, _ int) {
-					lo, hi := bounds(part, step, items)
-					for lo < hi {
-						xi, group := lo/g.Groups(), lo%g.Groups()
-						end := min(g.Groups(), group+hi-lo)
-						g.Multiply(to, from, packed, t1-t0, xi, xi+1, group, end)
-						lo += end - group
-					}
-				}},
-				Task{oc, func(b, _ int) { output(to, t0, t1, b, b+1) }})
+				Task{ic, func(b, _ int) { input(in, t0, t1, b, b+1) }},
+				Task{g.Groups(), func(group, worker int) {
+					_, rest := work(worker)
+					output(in, rest, 0, t0, t1, group)
+				}})
 		}
 		return tasks
 	}

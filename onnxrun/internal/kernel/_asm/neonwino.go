@@ -10,6 +10,7 @@ func winoNEON(dir string) {
 	for _, size := range []int{2, 4} {
 		f.winoIn(size)
 		f.winoOut(size)
+		f.winoWeights(size)
 	}
 	f.Write(dir)
 }
@@ -48,19 +49,36 @@ func (e *nem) inRows(size int, rows []int, d func(i int) vr) []vr {
 func (e *nem) outRows(size int, rows []int, m func(i int) vr) []vr {
 	if size == 2 {
 		if rows[0] == 0 {
-			return []vr{e.add(e.add(m(0), m(1)), m(2))}
+			return []vr{e.mla(e.Copy(m(0)), e.add(m(1), m(2)), e.c(.5))}
 		}
-		return []vr{e.sub(e.sub(m(1), m(2)), m(3))}
+		return []vr{e.sub(e.mul(e.sub(m(1), m(2)), e.c(.5)), m(3))}
 	}
 	if rows[0] == 0 {
 		s1, s2 := e.add(m(1), m(2)), e.add(m(3), m(4))
-		y0 := e.add(e.add(s1, m(0)), s2)
-		return []vr{y0, e.mla(e.add(s2, s2), s1, e.c(.5))}
+		y0 := e.mla(e.mla(e.Copy(m(0)), s1, e.c(winoP)), s2, e.c(winoQ))
+		return []vr{y0, e.mla(e.mul(s1, e.c(.5*winoP)), s2, e.c(2*winoQ))}
 	}
 	d1, d2 := e.sub(m(1), m(2)), e.sub(m(3), m(4))
-	y1 := e.mla(e.mul(d1, e.c(winoA)), d2, e.c(winoB))
-	y3 := e.mla(e.Copy(m(5)), d1, e.c(winoA/2))
-	return []vr{y1, e.mla(y3, d2, e.c(2*winoB))}
+	y1 := e.mla(e.mul(d1, e.c(winoP*winoA)), d2, e.c(winoQ*winoB))
+	return []vr{y1, e.mla(e.mla(e.Copy(m(5)), d1, e.c(.5*winoP*winoA)), d2, e.c(2*winoQ*winoB))}
+}
+
+// weightRows computes the given rows of Gg, but for what winoP and winoQ are for.
+func (e *nem) weightRows(size int, rows []int, g func(i int) vr) []vr {
+	if len(rows) == 1 {
+		return []vr{g(min(rows[0], 2))}
+	}
+	if size == 2 {
+		s := e.add(g(0), g(2))
+		return []vr{e.add(s, g(1)), e.sub(s, g(1))}
+	}
+	k, p := .5, winoA
+	if rows[0] == 3 {
+		k, p = 2, winoB
+	}
+	plus := e.mla(e.Copy(g(0)), g(2), e.c(k))
+	minus := e.Copy(plus)
+	return []vr{e.mla(plus, g(1), e.c(p)), e.mls(minus, g(1), e.c(p))}
 }
 
 // columns computes the given rows of n columns: column by column from n lines,
@@ -187,4 +205,48 @@ func (f *neonFile) winoOut(size int) {
 			e.Branch("BNE", "quarter")
 			e.Ins("RET")
 		})
+}
+
+func (f *neonFile) winoWeights(size int) {
+	name := fmt.Sprintf("winoWeights%dNEON", size)
+	f.function(name, "func(dst, src *float32, dxi, n int)", name+" transforms the filters of n ≥ 1 channels; the stride is in elements.", func(e *nem) {
+		e.Args("dst", "src", "dxi", "n")
+		e.Ins("LSL $2, R2, R2")
+		e.keep(func(e *nem) {
+			for _, rows := range winoInGroups(size) {
+				e.weightRows(size, rows, func(i int) vr { return e.V() })
+			}
+		})
+		e.Label("channel")
+		e.Ins("MOVD $%d, R14", panelBytes/16)
+		e.Label("quarter")
+		e.Ins("MOVD R0, R15")
+		for _, rows := range winoInGroups(size) {
+			var t [][]vr
+			for c := range 3 {
+				taps := map[int]vr{}
+				t = append(t, e.weightRows(size, rows, func(i int) vr {
+					if _, ok := taps[i]; !ok {
+						taps[i] = e.Load("R1", (3*i+c)*panelBytes)
+					}
+					return taps[i]
+				}))
+			}
+			for i := range rows {
+				for _, across := range winoInGroups(size) {
+					for _, v := range e.weightRows(size, across, line(t, i)) {
+						e.Ins("VST1.P [V%d.B16], (R15)(R2)", v)
+					}
+				}
+			}
+		}
+		e.Ins("ADD $16, R0, R0")
+		e.Ins("ADD $16, R1, R1")
+		e.Ins("SUBS $1, R14, R14")
+		e.Branch("BNE", "quarter")
+		e.Ins("ADD $%d, R1, R1", 8*panelBytes)
+		e.Ins("SUBS $1, R3, R3")
+		e.Branch("BNE", "channel")
+		e.Ins("RET")
+	})
 }

@@ -25,6 +25,7 @@ func wino(c *build.Context) {
 				e.winoIn(size, true)
 			}
 			e.winoOut(size)
+			e.winoWeights(size)
 		}
 	}
 	t.flush()
@@ -56,8 +57,12 @@ func (e *em) reg(x operand.Op) vec {
 	return x.(vec)
 }
 
-// The points: 0, ±a, ±2a, ∞ with a² = 1/2, or 0, ±1, ∞.
-var winoA, winoB = 1 / math.Sqrt2, math.Sqrt2
+// The points: 0, ±a, ±2a, ∞ with a² = 1/2, or 0, ±1, ∞; p and q are what the rows
+// of G for ±a and ±2a have in common, and stand in Aᵀ.
+const (
+	winoA, winoB = 1 / math.Sqrt2, math.Sqrt2
+	winoP, winoQ = -2. / 3, 1. / 6
+)
 
 // winoInGroups are the rows of Bᵀ.
 func winoInGroups(size int) [][]int {
@@ -114,24 +119,55 @@ func winoOutGroups(size int) [][]int {
 func (e *em) outRows(size int, rows []int, m func(i int) operand.Op) []vec {
 	if size == 2 {
 		if rows[0] == 0 {
-			return []vec{e.add(e.add(e.reg(m(0)), m(1)), m(2))}
+			return []vec{e.fmaTo(m(0), e.add(e.reg(m(1)), m(2)), e.r(.5))}
 		}
-		return []vec{e.sub(e.sub(e.reg(m(1)), m(2)), m(3))}
+		y := e.sub(e.reg(m(1)), m(2))
+		return []vec{e.sub(e.mul(y, e.c(.5)), m(3))}
 	}
 	if rows[0] == 0 {
 		s1, s2 := e.add(e.reg(m(1)), m(2)), e.add(e.reg(m(3)), m(4))
-		y0 := e.add(e.add(s1, m(0)), s2)
-		y2 := e.add(s2, s2)
-		e.VFMADD231PS(e.c(.5), s1, y2)
+		y0, y2 := e.load2(m(0)), e.mul(s1, e.c(.5*winoP))
+		e.VFMADD231PS(e.c(winoP), s1, y0)
+		e.VFMADD231PS(e.c(winoQ), s2, y0)
+		e.VFMADD231PS(e.c(2*winoQ), s2, y2)
 		return []vec{y0, y2}
 	}
 	d1, d2 := e.sub(e.reg(m(1)), m(2)), e.sub(e.reg(m(3)), m(4))
-	y1 := e.mul(d1, e.c(winoA))
-	e.VFMADD231PS(e.c(winoB), d2, y1)
-	y3 := e.load2(m(5))
-	e.VFMADD231PS(e.c(winoA/2), d1, y3)
-	e.VFMADD231PS(e.c(2*winoB), d2, y3)
+	y1, y3 := e.mul(d1, e.c(winoP*winoA)), e.load2(m(5))
+	e.VFMADD231PS(e.c(winoQ*winoB), d2, y1)
+	e.VFMADD231PS(e.c(.5*winoP*winoA), d1, y3)
+	e.VFMADD231PS(e.c(2*winoQ*winoB), d2, y3)
 	return []vec{y1, y3}
+}
+
+// weightRows computes the given rows of Gg, but for what winoP and winoQ are for.
+func (e *em) weightRows(size int, rows []int, g func(i int) operand.Op) []vec {
+	if size == 2 {
+		switch rows[0] {
+		case 0:
+			return []vec{e.reg(g(0))}
+		case 1:
+			s := e.add(e.reg(g(0)), g(2))
+			return []vec{e.add(s, g(1)), e.sub(s, g(1))}
+		}
+		return []vec{e.reg(g(2))}
+	}
+	pair := func(k, p float64) []vec {
+		plus := e.fmaTo(g(0), g(2), e.r(k))
+		minus, odd := e.copy(plus), e.reg(g(1))
+		e.VFMADD231PS(e.c(p), odd, plus)
+		e.VFNMADD231PS(e.c(p), odd, minus)
+		return []vec{plus, minus}
+	}
+	switch rows[0] {
+	case 0:
+		return []vec{e.reg(g(0))}
+	case 1:
+		return pair(.5, winoA)
+	case 3:
+		return pair(2, winoB)
+	}
+	return []vec{e.reg(g(2))}
 }
 
 // lines addresses up to six lines, step bytes apart, from a base.
@@ -335,4 +371,50 @@ func (e *em) paramMem(name string) operand.Mem {
 		panic(err)
 	}
 	return b.Addr
+}
+
+// winoWeights transforms the filters of a panel of outputs, channel by channel.
+func (e *em) winoWeights(size int) {
+	name := fmt.Sprintf("winoWeights%d%s", size, e.suffix())
+	function(e.Context, name, "func(dst, src *float32, dxi, n int)", name+" transforms the filters of n ≥ 1 channels; the stride is in elements.")
+	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	dst, src, dxi, n := load("dst"), load("src"), load("dxi"), load("n")
+	e.SHLQ(operand.U8(2), dxi)
+	width := 32
+	if e.avx512 {
+		width = 64
+	}
+	at := e.GP64()
+	e.keep(func(e *em) {
+		for _, rows := range winoInGroups(size) {
+			e.weightRows(size, rows, func(i int) operand.Op { return e.v() })
+		}
+	})
+	e.Label("channel")
+	for disp := 0; disp < panelBytes; disp += width {
+		e.MOVQ(dst, at)
+		for _, rows := range winoInGroups(size) {
+			t := make([][]vec, len(rows))
+			for c := range 3 {
+				tap := func(i int) operand.Op { return operand.Mem{Base: src, Disp: (3*i+c)*panelBytes + disp} }
+				for i, v := range e.weightRows(size, rows, tap) {
+					t[i] = append(t[i], v)
+				}
+			}
+			for _, line := range t {
+				for _, across := range winoInGroups(size) {
+					for _, v := range e.weightRows(size, across, func(i int) operand.Op { return line[i] }) {
+						e.VMOVUPS(v, operand.Mem{Base: at, Disp: disp})
+						e.ADDQ(dxi, at)
+					}
+				}
+			}
+		}
+	}
+	e.ADDQ(operand.U32(9*panelBytes), src)
+	e.SUBQ(operand.I8(-panelBytes), dst)
+	e.DECQ(n)
+	e.JNE(operand.LabelRef("channel"))
+	e.VZEROUPPER()
+	e.RET()
 }
