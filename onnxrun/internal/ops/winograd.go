@@ -132,11 +132,13 @@ func (v *conv) bindWinograd(k *Kernel, c *Call, m int) {
 		var tasks []Task
 		for t0 := 0; t0 < tiles; t0 += g.Room {
 			t1 := min(tiles, t0+g.Room)
+			pieces, step := divide(t1-t0, partNanos/32)
 			tasks = append(tasks,
 				Task{ic, func(b, _ int) { input(in, t0, t1, b, b+1) }},
-				Task{g.Groups(), func(group, worker int) {
+				Task{pieces * g.Groups(), func(part, worker int) {
 					_, rest := work(worker)
-					output(in, rest, 0, t0, t1, group)
+					lo, hi := bounds(part%pieces, step, t1-t0)
+					output(in, rest, lo, t0+lo, t0+hi, part/pieces)
 				}})
 		}
 		return tasks
