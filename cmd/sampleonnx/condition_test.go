@@ -35,11 +35,7 @@ func TestClasses(t *testing.T) {
 	const n = 600
 	for _, sampler := range []string{"heun", "ode", "adaptive", "pc", "ddim"} {
 		t.Run(sampler, func(t *testing.T) {
-			args := []string{model("classes3"), "-n", "600", "--class", "2,0-1", "--sampler", sampler}
-			if sampler == "pc" {
-				args = append(args, "--steps", "200", "--corrector", "none")
-			}
-			x := drawNPY(t, args...)
+			x := drawNPY(t, model("classes3"), "-n", "600", "--class", "2,0-1", "--sampler", sampler)
 			var sum, square [3][2]float64
 			for i := range n {
 				class := []int{2, 0, 1}[i%3]

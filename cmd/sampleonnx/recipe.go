@@ -25,6 +25,7 @@ type recipe struct {
 	guide    func(score sampler.Field) sampler.Field // nil, or what makes a score on the network's path another
 	coupled  bool                                    // a sample depends on its batch
 	about    string                                  // one line for people
+	warnings []string                                // of what may not be what was wanted
 }
 
 // newRecipe builds the sampler that a resolved card describes, for noise of a kind.
@@ -60,6 +61,11 @@ func newRecipe(c *card.Card, in noiseKind) (*recipe, error) {
 	}
 	r.relabel(c)
 	return r, nil
+}
+
+// warn adds to what a run says before it begins.
+func (r *recipe) warn(format string, args ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
 }
 
 // supported refuses what a card can say and this command cannot do yet; to ignore it would give wrong samples.
@@ -129,6 +135,9 @@ func (r *recipe) predictorCorrector(c *card.Card) error {
 		norm := sampler.Norm(slices.Index(card.CorrectorNorms(), c.Sampler.CorrectorNorm))
 		r.coupled = norm == sampler.NormBatch
 		pc.Corrector = sampler.LangevinCorrector{SNR: c.Sampler.SNR, Steps: c.Sampler.CorrectorSteps, Norm: norm}.Step
+		if dim := elements(c.Shape); stepVaries(dim, c.Sampler.SNR) {
+			r.warn("in %d dimensions the corrector langevin's step varies with the sample and widens the law; ald is the one for few", dim)
+		}
 	case "ald":
 		pc.Corrector = sampler.AnnealedCorrector{SNR: c.Sampler.SNR, Steps: c.Sampler.CorrectorSteps}.Step
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -225,7 +227,11 @@ func pcDefaults(c *card.Card, set func(string, any, string)) {
 	switch {
 	case isVE(c):
 		set("sampler.predictor", "reverse_diffusion", "")
-		set("sampler.corrector", "langevin", "")
+		if r := cmp.Or(c.Sampler.SNR, usualSNR); stepVaries(elements(c.Shape), r) {
+			set("sampler.corrector", "ald", fmt.Sprintf(" (of samples with %.0f values or more it is langevin)", math.Ceil(4/(r*r))))
+		} else {
+			set("sampler.corrector", "langevin", "")
+		}
 	case coordinates(c) != nil:
 		set("sampler.predictor", "reverse_diffusion", "")
 		set("sampler.corrector", "none", "")
@@ -236,9 +242,18 @@ func pcDefaults(c *card.Card, set func(string, any, string)) {
 	if c.Sampler.Corrector == "none" {
 		return
 	}
-	set("sampler.snr", 0.16, "")
+	set("sampler.snr", usualSNR, "")
 	set("sampler.corrector_steps", 1, "")
 	if c.Sampler.Corrector == "langevin" {
 		set("sampler.corrector_norm", "sample", "")
 	}
 }
+
+const usualSNR = 0.16
+
+// stepVaries reports whether the Langevin corrector's step α = 2(r‖z‖/‖s‖)² changes from sample to sample by too much. Langevin dynamics with a step
+// that depends on the state, and no drift for it, draws from p/α ∝ p‖s‖² in place of p, and a step that depends on its own noise makes that larger:
+// in d dimensions each adds 2/d to the variance of a normal law, to first order; at 4 and below moments of the step are infinite where ‖s‖ → 0.
+// Any step of this size adds r² by being finite, so where 4/d is more than r² the step of the corrector ald is the better one, which is what
+// langevin's tends to: ‖z‖/‖s‖ → σ for a score of pure noise.
+func stepVaries(dim int, r float64) bool { return 4/float64(dim) > r*r }

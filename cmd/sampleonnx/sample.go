@@ -270,8 +270,9 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	return nil
 }
 
-// warn looks for a card that does not fit the network.
+// warn says what the recipe warns of, and looks for a card that does not fit the network.
 func (j *job) warn(w io.Writer) error {
+	tellWarnings(w, j.recipe, j.flags.quiet)
 	score, err := j.condition.unguided().score(nil)
 	if err != nil {
 		return err
@@ -285,6 +286,14 @@ func (j *job) warn(w io.Writer) error {
 		fmt.Fprintf(w, "warning: at the largest noise the score is %.3g times what it should be about; is output=%s right, and the noise range? (sampleonnx inspect)\n", k, j.card.Output)
 	}
 	return nil
+}
+
+func tellWarnings(w io.Writer, r *recipe, quiet bool) {
+	for _, text := range r.warnings {
+		if !quiet {
+			fmt.Fprintf(w, "warning: %s\n", text)
+		}
+	}
 }
 
 // check refuses before the work what would fail after it.

@@ -238,7 +238,7 @@ func TestVerbose(t *testing.T) {
 	if code != exitDone || out != "" {
 		t.Fatalf("exit %d: %s", code, err)
 	}
-	for _, want := range []string{"predictor reverse_diffusion, corrector langevin, 10 steps", "20 network calls, 3 samples at once", "threads"} {
+	for _, want := range []string{"predictor reverse_diffusion, corrector ald, 10 steps", "20 network calls, 3 samples at once", "threads"} {
 		if !strings.Contains(err, want) {
 			t.Errorf("no %q in %q", want, err)
 		}
@@ -252,6 +252,15 @@ func TestProbe(t *testing.T) {
 		code, _, err := command(t, model("swissroll"), "--set", "output="+kind, "-n", "1", "-o", out, "--steps", "2", "--eps", "1e-9")
 		if code != exitDone || strings.Contains(err, "warning: ") != warned {
 			t.Errorf("%s: exit %d: %s", kind, code, err)
+		}
+	}
+	// Of data as wide as the largest noise a velocity is no noise, and its score is right all the same.
+	for _, name := range []string{"gaussian4", "mixture2"} {
+		for _, kind := range []string{"score", "eps"} {
+			code, _, err := command(t, model(name), "--sampler", "flow_heun", "--set", "output="+kind, "-n", "1", "--steps", "2", "-o", out)
+			if code != exitDone || strings.Contains(err, "warning: ") != (kind == "eps") {
+				t.Errorf("%s, %s: exit %d: %s", name, kind, code, err)
+			}
 		}
 	}
 }

@@ -133,8 +133,10 @@ func (r *recipe) probe(score sampler.Field, dim int) (float64, error) {
 		su += float64(s[i]) * float64(v)
 		uu += float64(v) * float64(v)
 	}
-	if r.velocity { // close to u itself
-		return su / uu, nil
+	if v := su / uu; r.velocity && r.top == 1 { // close to u itself
+		return v, nil
+	} else if r.velocity { // it holds x̂_0 too, which need not be small; the noise that it knows is x + (1−t)v
+		return r.top + (1-r.top)*v, nil
 	}
 	return -r.most * su / uu, nil
 }

@@ -175,7 +175,7 @@ func weightsTail(counts []int, weights []float64) float64 {
 // does not.
 func TestMixtureWeights(t *testing.T) {
 	means, weights := law(t, "mixture2", "means"), law(t, "mixture2", "weights")
-	for _, args := range [][]string{{}, {"--sampler", "pc", "--steps", "100", "--corrector", "none"}, {"--sampler", "ode"}} {
+	for _, args := range [][]string{{}, {"--sampler", "pc", "--steps", "100"}, {"--sampler", "ode"}} {
 		counts := modes(drawWith(t, "mixture2", append(args, "-n", "5000")...), means)
 		if p := weightsTail(counts, weights); p < chance {
 			t.Errorf("%v: counts %v, tail probability %.2g", args, counts, p)
