@@ -38,7 +38,7 @@ func TestAskedTooMuchOrWrong(t *testing.T) {
 		{exitLimit, "--levels 9999999999: want at most", []string{"loss", plane, data, "--levels", "9999999999"}},
 		{exitUsage, "--draws 0: want 1 or more", []string{"loss", plane, data, "--draws", "0"}},
 		{exitUsage, "--data -1: want 1 or more", []string{"loss", plane, data, "-n", "-1"}},
-		{exitUsage, "--rtol +Inf: want a number more than 0", []string{"likelihood", plane, data, "--rtol", "inf"}},
+		{exitUsage, `--rtol: key "sampler.rtol": want a number, have "inf"`, []string{"likelihood", plane, data, "--rtol", "inf"}},
 		{exitUsage, `--trace "x": want one of hutchinson, exact, central`, []string{"likelihood", plane, data, "--trace", "x"}},
 		{exitUsage, "--alpha 2: want 1e-6 or more", []string{"compare", data, data, "--alpha", "2"}},
 		{exitUsage, "--points 3: want 50 to", []string{"compare", data, data, "--points", "3"}},

@@ -177,7 +177,7 @@ func conventions() []convention {
 		{name: "index", time: b, int64: true, noise: told(geometric), output: "score",
 			card: []string{"--sde", "ve", "--sigma-min", "0.05", "--sigma-max", "8", "--schedule", "index", "time_kind=index", "levels=12"}, sigmas: append(slices.Clone(geometric), 0), prior: hi},
 		{name: "index_desc", time: b, int64: true, noise: told(rising), output: "score_sigma",
-			card: []string{"--sde", "ve", "--sigmas", join(geometric), "--schedule", "index", "time_kind=index_desc"}, sigmas: append(slices.Clone(geometric), 0), prior: hi},
+			card: []string{"--sde", "ve", "sigmas=" + join(geometric), "--schedule", "index", "time_kind=index_desc"}, sigmas: append(slices.Clone(geometric), 0), prior: hi},
 		{name: "EDM F", time: b, noise: added(exp(4)), output: "edm_F", data: 0.5, cIn: "edm", card: with(edmCard, "time_kind=log_sigma_4", "sigma_data=0.5"), sigmas: ve, prior: hi},
 		{name: "EDM F that scales inside", time: b, noise: added(same), output: "edm_F", data: 0.5, card: with(edmCard, "time_kind=sigma", "sigma_data=0.5", "c_in=none"), sigmas: ve, prior: hi},
 		{name: "EDM D", time: b, noise: added(same), output: "D", card: with(edmCard, "time_kind=sigma"), sigmas: ve, prior: hi},
@@ -223,6 +223,8 @@ func conventions() []convention {
 		}
 		card := []string{"--sde", "ddpm", "time_kind=index_desc", "levels=50", "beta_schedule=" + name, "beta_min=0.001", "beta_max=0.2"}
 		switch name {
+		case "squaredcos_cap_v2":
+			card = card[:len(card)-2]
 		case "trained":
 			card = []string{"--sde", "ddpm", "time_kind=index_desc", "betas=" + join(betas)}
 		case "zero_snr":

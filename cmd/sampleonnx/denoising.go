@@ -169,7 +169,7 @@ func native(c *card.Card) (*recipe, error) {
 // they are at most 100; or 20.
 func levelsToMeasure(c *card.Card, n int) []float64 {
 	const few, usual = 100, 20
-	hi, lo, _ := ends(c)
+	hi, lo := ends(c)
 	path, known := pathOf(c), trained(c)
 	var rhos []float64
 	switch {

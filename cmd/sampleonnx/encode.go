@@ -46,15 +46,13 @@ Flags:
 
 // passage is a way along the probability-flow ODE, as the verbs encode, decode and interpolate are asked for it.
 type passage struct {
-	flags      *pflag.FlagSet
-	set        *[]string
-	classes    classFlags
-	rtol, atol string
-	coupled    bool
-	quiet      bool
-	batch      int
-	output     string
-	config     onnxrun.Config
+	flags   *pflag.FlagSet
+	set     *[]string
+	classes classFlags
+	quiet   bool
+	batch   int
+	output  string
+	config  onnxrun.Config
 
 	model  *onnxrun.Model
 	card   *card.Card
@@ -70,14 +68,30 @@ func newPassage(verb, output, of string) *passage {
 	f := p.flags
 	f.StringVarP(&p.output, "output", "o", "", "`FILE` .png, .npy, .npz or .csv, or - for npy on stdout (default "+output+")")
 	p.classes.add(f, of)
-	f.StringVar(&p.rtol, "rtol", "1e-5", "relative tolerance `X` of the solver")
-	f.StringVar(&p.atol, "atol", "1e-5", "absolute tolerance `X` of the solver")
-	f.BoolVar(&p.coupled, "coupled", false, "one step and one error norm for all data of a batch, as published")
+	solverFlags(f)
 	f.IntVarP(&p.batch, "batch", "b", 0, "data the network sees at once: `B` (default: by the size of a datum)")
 	p.set = f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
 	configFlags(f, &p.config)
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "say nothing but errors")
 	return p
+}
+
+// solverFlags are the flags of the ODE's solver.
+func solverFlags(f *pflag.FlagSet) {
+	f.String("rtol", "", "relative tolerance `X` of the solver (default 1e-5)")
+	f.String("atol", "", "absolute tolerance `X` of the solver (default 1e-5)")
+	f.Bool("coupled", false, "one step and one error norm for all data of a batch, as published")
+}
+
+// solverSettings is what they ask of the card.
+func solverSettings(f *pflag.FlagSet) []setting {
+	list := []setting{{"sampler.name", "ode", "the ODE"}}
+	for _, name := range []string{"rtol", "atol", "coupled"} {
+		if flag := f.Lookup(name); flag.Changed {
+			list = append(list, setting{"sampler." + name, flag.Value.String(), "--" + name})
+		}
+	}
+	return list
 }
 
 // open opens the model and makes its score.
@@ -91,18 +105,15 @@ func (p *passage) open(ctx context.Context, name string, std streams) error {
 	}
 	// A last step that no code has an answer to would keep data from coming back; --set asks for it.
 	settings = append([]setting{{"sampler.denoise", "false", "the ODE"}}, settings...)
-	settings = append(settings, setting{"sampler.name", "ode", "the ODE"}, setting{"sampler.rtol", p.rtol, "--rtol"}, setting{"sampler.atol", p.atol, "--atol"},
-		setting{"sampler.coupled", fmt.Sprint(p.coupled), "--coupled"})
+	settings = append(settings, solverSettings(p.flags)...)
 	p.err = std.err
 	if p.model, err = openModel(ctx, name, p.config); err != nil {
 		return err
 	}
-	if p.card, err = resolveCard(p.model, name, asked{settings: settings}); err != nil {
+	if p.card, p.recipe, err = resolve(p.model, name, asked{settings: settings, by: p.flags.Name()}); err != nil {
 		return err
 	}
-	if p.recipe, err = newRecipe(p.card, false); err != nil {
-		return err
-	}
+	tellWarnings(std.err, p.recipe.warnings, p.quiet)
 	p.ode = p.recipe.sampler.(sampler.Flow)
 	p.net, err = p.classes.open(ctx, p.model, p.card, p.recipe, p.config, false)
 	return err
@@ -133,7 +144,7 @@ func (p *passage) along(ctx context.Context, net *guided, x []float32, encode bo
 	n := len(x) / dim
 	batch := p.batch
 	if batch == 0 {
-		if batch = min(4096, max(1, 1<<16/dim)); p.coupled {
+		if batch = min(4096, max(1, 1<<16/dim)); p.recipe.coupled {
 			batch = n
 		}
 	}

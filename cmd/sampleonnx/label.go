@@ -12,6 +12,9 @@ func (r *recipe) relabel(c *card.Card) {
 	sdeTime := func(t float64) float64 { return t }
 	switch path := r.path.(type) {
 	case schedules.Sigma:
+		if c.TimeKind != "t" && c.TimeKind != "t_scaled" {
+			break
+		}
 		lo, hi := sigmaRange(c)
 		sdeTime = func(s float64) float64 { return math.Log(s/lo) / math.Log(hi/lo) }
 	case schedules.Discrete:
@@ -32,7 +35,8 @@ func (r *recipe) relabel(c *card.Card) {
 	case "t":
 		r.label = sdeTime
 	case "t_scaled":
-		r.label = func(t float64) float64 { return c.TimeScale * sdeTime(t) }
+		scale := c.TimeScale
+		r.label = func(t float64) float64 { return scale * sdeTime(t) }
 	case "index", "index_desc":
 		r.index(c)
 	}
@@ -40,34 +44,22 @@ func (r *recipe) relabel(c *card.Card) {
 
 // index labels by level: the nearest one of a VE ladder, or DDPM's fractional position (N−1)t of a VP chain.
 func (r *recipe) index(c *card.Card) {
-	up := c.TimeKind == "index_desc"
-	if _, discrete := r.path.(schedules.Discrete); discrete { // whose time is the index
-		r.label = func(i float64) float64 {
-			if up {
-				return i
-			}
-			return float64(c.Levels-1) - i
-		}
-		return
+	var n float64
+	var up func(t float64) float64 // counts from the lowest noise
+	switch {
+	case isVE(c):
+		ladder := ladderOf(c)
+		n = float64(len(ladder) - 1)
+		up = func(t float64) float64 { return n - math.Round(schedules.Index(ladder, r.sigma(t))) }
+	case c.SDE == "ddpm": // whose time is the index
+		n = float64(card.Use(c, &c.Levels) - 1)
+		up = func(i float64) float64 { return i }
+	default:
+		n = float64(card.Use(c, &c.Levels) - 1)
+		up = func(t float64) float64 { return n * t }
 	}
-	if !isVE(c) {
-		n := float64(c.Levels - 1)
-		r.label = func(t float64) float64 {
-			if up {
-				return n * t
-			}
-			return n * (1 - t)
-		}
-		return
-	}
-	ladder := ladderOf(c)
-	n := float64(len(ladder) - 1)
-	r.label = func(t float64) float64 {
-		i := math.Round(schedules.Index(ladder, r.sigma(t)))
-		if up {
-			return n - i
-		}
-		return i
+	if r.label = up; c.TimeKind == "index" {
+		r.label = func(t float64) float64 { return n - up(t) }
 	}
 }
 

@@ -129,7 +129,7 @@ func TestSpaced(t *testing.T) {
 		"polyexponential": schedules.PolyExponential(8, 0.05, 7, 5), "linear": schedules.Linear(8, 0.05, 5), "vp": nil,
 	} {
 		c.Sampler.Schedule = name
-		got := spaced(c, schedules.VE{SigmaMin: 0.05, SigmaMax: 8}, 8, 0.05, 5)
+		got := spaced(c, 8, 0.05, 5)
 		if want != nil && !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}

@@ -34,8 +34,6 @@ Flags:
 type likelihoodRun struct {
 	trace, probe, output string
 	classes              classFlags
-	rtol, atol           float64
-	coupled              bool
 	batch                int
 	seed                 uint64
 	given                []float32 // probes
@@ -54,6 +52,7 @@ type likelihoods struct {
 	Bits     []float64 `json:"bits_per_dim"`
 	Mean     float64   `json:"mean_bits_per_dim"`
 	Error    float64   `json:"standard_error"`
+	Warnings []string  `json:"warnings,omitempty"`
 	z        []float32
 	shape    []int
 }
@@ -66,20 +65,13 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	l.classes.add(f, "the data")
 	f.StringVar(&l.trace, "trace", "", "`HOW`: hutchinson (one probe), exact (a derivative a dimension; the default up to 16), central (a probe by central differences)")
 	f.StringVar(&l.probe, "probe", "rademacher", "probes are `NAME` rademacher or gaussian")
-	f.Float64Var(&l.rtol, "rtol", 1e-5, "relative tolerance `X` of the solver")
-	f.Float64Var(&l.atol, "atol", 1e-5, "absolute tolerance `X` of the solver")
-	f.BoolVar(&l.coupled, "coupled", false, "one step and one error norm for all data of a batch, as published")
+	solverFlags(f)
 	f.IntVarP(&l.batch, "batch", "b", 64, "data the network sees at once: `B`")
 	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes")
 	set := f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
 	configFlags(f, &l.config)
 	if err := parse(f, args, "a model", "data"); err != nil {
 		return help(std.out, fmt.Sprintf(likelihoodHelp, f.FlagUsagesWrapped(110)), err)
-	}
-	for name, tolerance := range map[string]float64{"rtol": l.rtol, "atol": l.atol} {
-		if !(tolerance > 0) || math.IsInf(tolerance, 0) {
-			return usagef("--%s %v: want a number more than 0", name, tolerance)
-		}
 	}
 	if l.batch < 1 {
 		return usagef("--batch %d: want 1 or more", l.batch)
@@ -97,6 +89,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	settings = append(settings, solverSettings(f)...)
 	if l.classes.classifier != "" {
 		if l.trace != "" && l.trace != "central" {
 			return usagef("--trace %s: it needs the derivative of the score, which is not there with --classifier: want central", l.trace)
@@ -119,6 +112,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	tellWarnings(std.err, r.Warnings, false)
 	r.Model, r.Data = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if l.output != "" {
 		n := []int{len(r.LogP)}
@@ -142,12 +136,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 
 // run computes the likelihoods of data that have the card's shape and scale.
 func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, error)) (*likelihoods, error) {
-	settings = append(settings, setting{"sampler.name", "ode", "likelihood"})
-	c, err := resolveCard(m, path, asked{settings: settings})
-	if err != nil {
-		return nil, err
-	}
-	recipe, err := newRecipe(c, false)
+	c, recipe, err := resolve(m, path, asked{settings: settings, by: "likelihood"})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +160,7 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 	if err := net.count(&l.classes, n, 0); err != nil {
 		return nil, err
 	}
-	r := &likelihoods{Class: l.classes.class, Trace: l.trace, z: append([]float32(nil), x...), shape: c.Shape}
+	r := &likelihoods{Class: l.classes.class, Trace: l.trace, Warnings: recipe.warnings, z: append([]float32(nil), x...), shape: c.Shape}
 	if r.Class != "" {
 		r.Guidance = &l.classes.guidance
 	}
@@ -179,7 +168,7 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 	for first := 0; first < n; first += l.batch {
 		k := min(l.batch, n-first)
 		b := &sampler.Batch{X: r.z[first*dim : (first+k)*dim], Dim: dim, First: uint64(first), Noise: sampler.Philox(l.seed)}
-		algorithm := sampler.Likelihood{SDE: process(c), Eps: c.TEps, RTol: l.rtol, ATol: l.atol, Coupled: l.coupled, Exact: l.trace == "exact", Gaussian: l.probe == "gaussian"}
+		algorithm := sampler.Likelihood{SDE: process(c), Eps: c.TEps, RTol: recipe.sampler.(sampler.Flow).RTol, ATol: c.Sampler.ATol, Coupled: c.Sampler.Coupled, Exact: l.trace == "exact", Gaussian: l.probe == "gaussian"}
 		if l.given != nil {
 			algorithm.Probe = l.given[first*dim : (first+k)*dim]
 		}
@@ -234,15 +223,12 @@ func (c *comparison) likelihood(ctx context.Context, file map[string]npy.Array) 
 		return nil, fmt.Errorf("%s:epsilon: %w", c.golden, err)
 	}
 	data := file["data"]
-	l := likelihoodRun{classes: classFlags{guidance: 1}, trace: "hutchinson", rtol: meta.RTol, atol: meta.ATol, coupled: true, batch: max(len(bits), 1), given: probes}
-	var settings []setting
-	if meta.TEps > 0 {
-		settings = append(settings, setting{"t_eps", fmt.Sprint(meta.TEps), c.golden})
-	}
+	l := likelihoodRun{classes: classFlags{guidance: 1}, trace: "hutchinson", batch: max(len(bits), 1), given: probes}
+	meta.Sampler = "ode"
 	if len(bits) == 0 || len(data.Shape) < 1 || data.Shape[0] != len(bits) || len(probes) != elements(data.Shape) || !(meta.RTol > 0 && meta.ATol > 0) {
 		return nil, &npy.FormatError{File: c.golden, Reason: "data, epsilon, bpd and the tolerances do not fit each other"}
 	}
-	r, err := l.run(ctx, c.model, c.path, settings, func(k *card.Card) ([]float32, error) {
+	r, err := l.run(ctx, c.model, c.path, meta.settings(c.golden), func(k *card.Card) ([]float32, error) {
 		return floatSamples(c.golden+":data", data, k.Shape, len(bits))
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func TestLikelihood(t *testing.T) {
 		t.Error(out)
 	}
 	for want, args := range map[string][]string{
-		"samples have [4]": {model("gaussian4"), data}, "want one of": {net, data, "--trace", "x"}, "the suffix must be": {net, data, "-o", "x.npy"}, "--rtol 0: want a number more than 0": {net, data, "--rtol", "0"},
+		"samples have [4]": {model("gaussian4"), data}, "want one of": {net, data, "--trace", "x"}, "the suffix must be": {net, data, "-o", "x.npy"}, "want more than 0, have 0": {net, data, "--rtol", "0"},
 		"want one of rademacher": {net, data, "--probe", "x"}, "want a model and data": {net},
 	} {
 		if code, _, stderr := command(t, append([]string{"likelihood"}, args...)...); code != exitUsage || !strings.Contains(stderr, want) {

@@ -191,9 +191,13 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, settings
 	if l.classes.class != "" {
 		r.Guidance = &l.classes.guidance
 	}
+	times := levelsToMeasure(c, l.levels)
+	if err := (asked{settings: settings, by: "loss"}).needed(c, m, path); err != nil {
+		return nil, err
+	}
 	bar := newProgress(stderr, progressMode(l.progress, false, stderr), n)
 	defer bar.done()
-	return r, r.measure(ctx, me, levelsToMeasure(c, l.levels), bar)
+	return r, r.measure(ctx, me, times, bar)
 }
 
 // measure fills the table's rows, one for each time.

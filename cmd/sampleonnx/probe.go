@@ -49,7 +49,7 @@ func (p *prober) check(ctx context.Context) ([]finding, error) {
 // response is what a network answers to pure noise z at the top of its noise: the slope ⟨out, z⟩/‖z‖² and the correlation.
 func (p *prober) response(ctx context.Context, g guess) (slope, correlation, sigma float64, err error) {
 	c := g.card
-	hi, _, _ := ends(c)
+	hi, _ := ends(c)
 	r := &recipe{path: pathOf(c)}
 	r.relabel(c)
 	raw, err := network(ctx, p.model, c)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -21,9 +22,9 @@ func isVE(c *card.Card) bool { return c.SDE == "ve" || c.SDE == "edm" }
 func pathOf(c *card.Card) schedules.Timed {
 	switch c.SDE {
 	case "vp":
-		return schedules.VP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
+		return schedules.VP{BetaMin: card.Use(c, &c.BetaMin), BetaMax: card.Use(c, &c.BetaMax)}
 	case "subvp":
-		return schedules.SubVP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
+		return schedules.SubVP{BetaMin: card.Use(c, &c.BetaMin), BetaMax: card.Use(c, &c.BetaMax)}
 	case "ddpm":
 		return chain(c)
 	case "flow":
@@ -42,18 +43,20 @@ func coordinates(c *card.Card) schedules.Timed {
 
 // chain is the path of DDPM's betas.
 func chain(c *card.Card) schedules.Discrete {
-	betas := c.Betas
-	if len(betas) == 0 || c.Rank("beta_schedule") > c.Rank("betas") {
-		switch c.BetaSchedule {
-		case "squaredcos_cap_v2":
-			betas = schedules.Cosine(c.Levels)
-		case "scaled_linear":
-			betas = schedules.ScaledLinear(c.BetaMin, c.BetaMax, c.Levels)
-		default:
-			betas = schedules.Linear(c.BetaMin, c.BetaMax, c.Levels)
+	levels := card.Use(c, &c.Levels)
+	var betas []float64
+	if len(c.Betas) > 0 && c.Rank("beta_schedule") <= c.Rank("betas") {
+		betas = card.Use(c, &c.Betas)
+	} else if name := card.Use(c, &c.BetaSchedule); name == "squaredcos_cap_v2" {
+		betas = schedules.Cosine(levels)
+	} else {
+		between := schedules.Linear
+		if name == "scaled_linear" {
+			between = schedules.ScaledLinear
 		}
+		betas = between(card.Use(c, &c.BetaMin), card.Use(c, &c.BetaMax), levels)
 	}
-	if c.ZeroSNR {
+	if card.Use(c, &c.ZeroSNR) {
 		betas = schedules.ZeroTerminalSNR(betas)
 	}
 	path := schedules.FromBetas(betas)
@@ -64,66 +67,68 @@ func chain(c *card.Card) schedules.Discrete {
 	return path
 }
 
-// ends are the levels ρ = σ/α between which a card's process is sampled, and how much noise x/α has at the start.
-func ends(c *card.Card) (hi, lo, prior float64) {
+// ends are the levels ρ = σ/α between which a card's process is sampled.
+func ends(c *card.Card) (hi, lo float64) {
 	switch c.SDE {
 	case "ddpm":
 		path := chain(c)
 		hi, lo = path[len(path)-1], path[0]
 		if c.Has("sigma_max") {
-			hi = min(hi, c.SigmaMax)
+			hi = min(hi, card.Use(c, &c.SigmaMax))
 		}
 		if c.Has("sigma_min") {
-			lo = max(lo, c.SigmaMin)
+			lo = max(lo, card.Use(c, &c.SigmaMin))
 		}
-		return hi, lo, math.Sqrt(1 + hi*hi)
+		return hi, lo
 	case "flow":
 		// At t = 1 the level is infinite; the last part of t has hardly any data in it.
-		levels := schedules.Ladder(schedules.Rectified{}, []float64{1 - 1e-3, c.TEps})
-		return levels[0], levels[1], levels[0]
+		levels := schedules.Ladder(schedules.Rectified{}, []float64{1 - 1e-3, card.Use(c, &c.TEps)})
+		return levels[0], levels[1]
 	case "vp", "subvp":
 		path, sde := pathOf(c), process(c)
-		levels := schedules.Ladder(path, []float64{sde.T(), c.TEps})
-		alpha, _ := path.Marginal(sde.T())
-		return levels[0], levels[1], sde.Prior() / alpha
+		levels := schedules.Ladder(path, []float64{sde.T(), card.Use(c, &c.TEps)})
+		return levels[0], levels[1]
 	}
 	lo, hi = sigmaRange(c)
-	return hi, lo, hi
+	return hi, lo
+}
+
+// priorAt is how large x/α is at a level where it starts: the noise alone, or as large as with data of variance 1, which VP's prior stands for.
+func priorAt(c *card.Card, level float64) float64 {
+	if isVE(c) || c.SDE == "flow" {
+		return level
+	}
+	return math.Sqrt(1 + level*level)
 }
 
 // process is the card's SDE; that of a path without one is VE between the path's ends.
 func process(c *card.Card) schedules.SDE {
-	switch c.SDE {
-	case "vp":
-		return schedules.VP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
-	case "subvp":
-		return schedules.SubVP{BetaMin: c.BetaMin, BetaMax: c.BetaMax}
+	if sde, ok := pathOf(c).(schedules.SDE); ok {
+		return sde
 	}
-	hi, lo, _ := ends(c)
+	hi, lo := ends(c)
 	return schedules.VE{SigmaMin: lo, SigmaMax: hi}
 }
 
 // sigmaRange is the smallest and the largest noise of a VE card. What a flag says about an end beats an explicit ladder from elsewhere.
 func sigmaRange(c *card.Card) (lo, hi float64) {
-	lo, hi = c.SigmaMin, c.SigmaMax
-	if n := len(c.Sigmas); n > 0 {
-		if c.Rank("sigmas") >= c.Rank("sigma_min") {
-			lo = c.Sigmas[n-1]
+	end := func(key string, alone *float64, k int) float64 {
+		if len(c.Sigmas) > 0 && c.Rank("sigmas") >= c.Rank(key) {
+			return card.Use(c, &c.Sigmas)[k]
 		}
-		if c.Rank("sigmas") >= c.Rank("sigma_max") {
-			hi = c.Sigmas[0]
-		}
+		return card.Use(c, alone)
 	}
-	return lo, hi
+	return end("sigma_min", &c.SigmaMin, len(c.Sigmas)-1), end("sigma_max", &c.SigmaMax, 0)
 }
 
-// ladderOf is the ladder of a VE card, the largest noise first: the explicit one, unless a stronger source gave its ends or its length.
+// ladderOf is the ladder that the network of a VE card was trained at, the largest noise first: the explicit one, unless a stronger source gave its
+// ends or its length.
 func ladderOf(c *card.Card) []float64 {
 	if len(c.Sigmas) > 0 && c.Rank("sigmas") >= max(c.Rank("sigma_min"), c.Rank("sigma_max"), c.Rank("levels")) {
-		return c.Sigmas
+		return card.Use(c, &c.Sigmas)
 	}
 	lo, hi := sigmaRange(c)
-	n := c.Levels
+	n := card.Use(c, &c.Levels)
 	if n == 0 {
 		n = len(c.Sigmas)
 	}
@@ -154,8 +159,12 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	if n > len(known) {
 		return nil, usagef("--steps %d: the network was trained at %d levels, and the schedule index has no others", n, len(known))
 	}
-	spacing := schedules.Spacing(max(0, slices.Index([]string{"linspace", "leading", "trailing"}, c.Sampler.Spacing)))
-	hi, lo, _ := ends(c)
+	name, offset := card.Use(c, &c.Sampler.Spacing), 0
+	if name == "leading" {
+		offset = card.Use(c, &c.Sampler.Offset)
+	}
+	spacing := schedules.Spacing(max(0, slices.Index([]string{"linspace", "leading", "trailing"}, name)))
+	hi, lo := ends(c)
 	total := len(known)
 	for total > n+1 && known[total-1] > hi {
 		total--
@@ -163,13 +172,13 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	var at []float64
 	switch {
 	case slices.Contains([]string{"dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "deis"}, d.name):
-		for _, i := range spacing.DPMSolver(total, n, c.Sampler.Offset) {
+		for _, i := range spacing.DPMSolver(total, n, offset) {
 			at = append(at, float64(i))
 		}
-	case c.Sampler.Spacing == "fractions" && c.SDE == "ddpm" && !strings.HasPrefix(c.TimeDType, "int") && n > 1:
+	case name == "fractions" && c.SDE == "ddpm" && !strings.HasPrefix(c.TimeDType, "int") && n > 1:
 		at = schedules.Linear(float64(total-1), 0, n)
 	default:
-		for _, i := range spacing.DDIM(total, n, c.Sampler.Offset) {
+		for _, i := range spacing.DDIM(total, n, offset) {
 			at = append(at, float64(i))
 		}
 	}
@@ -177,7 +186,7 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	for _, time := range at {
 		i := int(time)
 		if i < 0 || i >= len(known) {
-			return nil, usagef("--set sampler.offset=%d: step %d is beyond the network's %d levels", c.Sampler.Offset, i, len(known))
+			return nil, usagef("--set sampler.offset=%d: step %d is beyond the network's %d levels", offset, i, len(known))
 		}
 		s := known[i]
 		if part := time - float64(i); part > 0 {
@@ -190,7 +199,7 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 	if len(sigmas) == 0 {
 		return nil, usagef("--schedule index: no level of the network is between sigma_min %v and sigma_max %v", lo, hi)
 	}
-	if !c.Sampler.Denoise && lo < sigmas[len(sigmas)-1] {
+	if !card.Use(c, &c.Sampler.Denoise) && lo < sigmas[len(sigmas)-1] {
 		sigmas = append(sigmas, lo)
 	}
 	return sigmas, nil
@@ -199,36 +208,34 @@ func stepsOf(c *card.Card, d descent, n int) ([]float64, error) {
 // straight builds the samplers of the rectified path. A network of flow matching is asked for its velocity from t = 1 on; every other one gives a
 // score, which is brought onto this path and starts where its process does.
 func (r *recipe) straight(c *card.Card) error {
-	hi, lo, prior := ends(c)
+	hi, lo := ends(c)
 	path := schedules.Rectified{}
 	first, last := path.Time(hi), path.Time(lo)
 	if c.SDE == "flow" && c.Output == "flow" {
 		first = 1
 	}
-	shift := c.Shift
-	if shift == 0 {
-		shift = 1
-	}
-	n := c.Sampler.N
+	n, denoise := card.Use(c, &c.Sampler.N), func() bool { return card.Use(c, &c.Sampler.Denoise) }
+	shifted := func(times []float64) []float64 { return sampler.ShiftTimes(times, cmp.Or(card.Use(c, &c.Shift), 1)) }
 	var times []float64
 	switch {
-	case c.SDE != "flow" && c.Sampler.Denoise:
+	case c.SDE != "flow" && denoise():
 		times = append(schedules.Linear(first, last, n), 0)
 	case c.SDE != "flow":
 		times = schedules.Linear(first, last, n+1)
 	case c.Has("levels"):
 		// diffusers' FlowMatchEuler: from 1 to the lowest of its training steps, shifted twice; then 0.
-		last = sampler.ShiftTimes([]float64{1 / float64(c.Levels)}, shift)[0]
-		times = append(sampler.ShiftTimes(schedules.Linear(first, last, n), shift), 0)
-	case c.Sampler.Denoise:
-		times = sampler.ShiftTimes(schedules.Linear(first, 0, n+1), shift)
+		last = shifted([]float64{1 / float64(card.Use(c, &c.Levels))})[0]
+		times = append(shifted(schedules.Linear(first, last, n)), 0)
+	case denoise():
+		times = shifted(schedules.Linear(first, 0, n+1))
 	default:
-		times = sampler.ShiftTimes(schedules.Linear(first, last, n+1), shift)
+		times = shifted(schedules.Linear(first, last, n+1))
 	}
+	r.warnBetween(c)
 	r.path = pathOf(c)
 	r.velocity = true
 	r.top, r.most = first, first
-	std := (1 - first) * prior
+	std := (1 - first) * priorAt(c, hi)
 	if first == 1 {
 		std = 1
 	}

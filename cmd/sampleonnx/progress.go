@@ -76,7 +76,7 @@ func (p *progress) line(part float64, at sampler.Progress, ready int, spent time
 		line += fmt.Sprintf("/%d", at.Steps)
 	}
 	line += fmt.Sprintf(" · %d/%d samples", ready, p.samples)
-	if part > 0 {
+	if part > 1e-6 { // before, it is a guess of years
 		line += " · ETA " + brief(time.Duration(float64(spent)*(1-part)/part))
 	}
 	return line

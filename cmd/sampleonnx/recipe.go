@@ -94,29 +94,46 @@ func (r *recipe) langevin(c *card.Card) error {
 	if !isVE(c) {
 		return usagef("--sampler %s needs a network of the VE process (its card says %s): try pc or ode", c.Sampler.Name, c.SDE)
 	}
-	ladder := ladderOf(c)
+	s := &c.Sampler
+	ladder := r.rungs(c)
 	last := ladder[len(ladder)-1]
 	r.path, r.top, r.most = schedules.Sigma{}, ladder[0], ladder[0]
 	r.start = func(b *sampler.Batch) error { return b.Prior(ladder[0]) }
-	if c.Sampler.Name == "ald" {
-		r.sampler = sampler.Annealed{Sigmas: ladder, Steps: c.Sampler.Steps, Eps: c.Sampler.Eps, Denoise: c.Sampler.Denoise}
-		r.about = fmt.Sprintf("annealed Langevin, %d levels %.4g to %.4g, %d steps a level, eps %.4g", len(ladder), ladder[0], last, c.Sampler.Steps, c.Sampler.Eps)
+	if s.Name == "ald" {
+		a := sampler.Annealed{Sigmas: ladder, Steps: card.Use(c, &s.Steps), Eps: card.Use(c, &s.Eps), Denoise: card.Use(c, &s.Denoise)}
+		r.sampler = a
+		r.about = fmt.Sprintf("annealed Langevin, %d levels %.4g to %.4g, %d steps a level, eps %.4g", len(ladder), ladder[0], last, a.Steps, a.Eps)
 	} else {
 		// One level, the lowest: no ladder has been climbed down, so it starts from the unit normal.
 		r.start = func(b *sampler.Batch) error { return b.Prior(1) }
-		r.sampler = sampler.Langevin{Sigma: last, Alpha: c.Sampler.Eps, Steps: c.Sampler.N}
-		r.about = fmt.Sprintf("plain Langevin at sigma %.4g, %d steps of %.4g", last, c.Sampler.N, c.Sampler.Eps)
+		l := sampler.Langevin{Sigma: last, Alpha: card.Use(c, &s.Eps), Steps: card.Use(c, &s.N), Temperature: card.Use(c, &s.Temperature)}
+		r.sampler = l
+		r.about = fmt.Sprintf("plain Langevin at sigma %.4g, %d steps of %.4g", last, l.Steps, l.Alpha)
+		if l.Temperature != 0 && l.Temperature != 1 {
+			r.about += fmt.Sprintf(", temperature %.4g", l.Temperature)
+		}
 	}
-	if c.Prior == "uniform" {
+	if card.Use(c, &c.Prior) == "uniform" {
 		r.start = (*sampler.Batch).Uniform
 	}
 	return nil
 }
 
+// rungs is the ladder that Langevin dynamics go down: as given, or the network's own.
+func (r *recipe) rungs(c *card.Card) []float64 {
+	if len(c.Sampler.Sigmas) == 0 {
+		return ladderOf(c)
+	}
+	return r.given(c)
+}
+
 func (r *recipe) predictorCorrector(c *card.Card) error {
-	sde := process(c)
-	pc := sampler.PC{SDE: sde, N: c.Sampler.N, Eps: c.TEps, Denoise: c.Sampler.Denoise, ProbabilityFlow: c.Sampler.ProbabilityFlow}
-	switch c.Sampler.Predictor {
+	sde, s := process(c), &c.Sampler
+	if s.N < 2 {
+		return usagef("--steps %d: --sampler pc needs 2 steps or more", s.N)
+	}
+	pc := sampler.PC{SDE: sde, N: card.Use(c, &s.N), Eps: card.Use(c, &c.TEps), Denoise: card.Use(c, &s.Denoise), ProbabilityFlow: card.Use(c, &s.ProbabilityFlow)}
+	switch card.Use(c, &s.Predictor) {
 	case "euler_maruyama":
 		pc.Predictor = sampler.EulerMaruyama
 	case "reverse_diffusion":
@@ -125,49 +142,63 @@ func (r *recipe) predictorCorrector(c *card.Card) error {
 		if _, ok := sde.(schedules.Chain); !ok {
 			return usagef("--predictor ancestral_sampling is not defined for the sub-VP process: try reverse_diffusion")
 		}
-		if c.Sampler.ProbabilityFlow {
+		if s.ProbabilityFlow {
 			return usagef("--predictor ancestral_sampling has no probability flow: try reverse_diffusion")
 		}
 		pc.Predictor = sampler.Ancestral
 	}
-	switch c.Sampler.Corrector {
+	switch card.Use(c, &s.Corrector) {
 	case "langevin":
-		norm := sampler.Norm(slices.Index(card.CorrectorNorms(), c.Sampler.CorrectorNorm))
+		norm := sampler.Norm(slices.Index(card.CorrectorNorms(), card.Use(c, &s.CorrectorNorm)))
 		r.coupled = norm == sampler.NormBatch
-		pc.Corrector = sampler.LangevinCorrector{SNR: c.Sampler.SNR, Steps: c.Sampler.CorrectorSteps, Norm: norm}.Step
-		if dim := elements(c.Shape); stepVaries(dim, c.Sampler.SNR) {
+		pc.Corrector = sampler.LangevinCorrector{SNR: card.Use(c, &s.SNR), Steps: card.Use(c, &s.CorrectorSteps), Norm: norm}.Step
+		if dim := elements(c.Shape); stepVaries(dim, s.SNR) {
 			r.warn("in %d dimensions the corrector langevin's step varies with the sample and widens the law; ald is the one for few", dim)
 		}
 	case "ald":
-		pc.Corrector = sampler.AnnealedCorrector{SNR: c.Sampler.SNR, Steps: c.Sampler.CorrectorSteps}.Step
+		pc.Corrector = sampler.AnnealedCorrector{SNR: card.Use(c, &s.SNR), Steps: card.Use(c, &s.CorrectorSteps)}.Step
 	}
 	r.sampler = pc
 	r.from(sde, c)
-	r.about = fmt.Sprintf("predictor–corrector (%s), predictor %s, corrector %s, %d steps", c.SDE, c.Sampler.Predictor, c.Sampler.Corrector, c.Sampler.N)
+	r.about = fmt.Sprintf("predictor–corrector (%s), predictor %s, corrector %s, %d steps", c.SDE, s.Predictor, s.Corrector, s.N)
 	return nil
 }
 
 func (r *recipe) flow(c *card.Card) {
-	sde, method := process(c), "Dormand–Prince 5(4)"
-	f := sampler.Flow{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Coupled: c.Sampler.Coupled, Denoise: c.Sampler.Denoise}
-	if c.Sampler.Name == "ode_heun" {
+	sde, s, method := process(c), &c.Sampler, "Dormand–Prince 5(4)"
+	f := sampler.Flow{SDE: sde, Eps: card.Use(c, &c.TEps), RTol: r.rtol(c), ATol: card.Use(c, &s.ATol), Coupled: card.Use(c, &s.Coupled), Denoise: card.Use(c, &s.Denoise)}
+	r.warnBetween(c)
+	if s.Name == "ode_heun" {
 		f.Heun, method = true, "Heun 2(1)"
 	}
 	r.sampler = f
-	r.coupled = c.Sampler.Coupled
+	r.coupled = f.Coupled
 	r.from(sde, c)
-	r.about = fmt.Sprintf("probability-flow ODE (%s), %s, rtol %.4g, atol %.4g", c.SDE, method, c.Sampler.RTol, c.Sampler.ATol)
+	r.about = fmt.Sprintf("probability-flow ODE (%s), %s, rtol %.4g, atol %.4g", c.SDE, method, f.RTol, f.ATol)
 }
 
 func (r *recipe) adaptive(c *card.Card, in noiseKind) error {
 	if in {
 		return usagef("--sampler adaptive looks at noise before it uses it, which only --rng philox allows")
 	}
-	sde := process(c)
-	r.sampler = sampler.AdaptiveSDE{SDE: sde, Eps: c.TEps, RTol: c.Sampler.RTol, ATol: c.Sampler.ATol, Denoise: c.Sampler.Denoise}
+	sde, s := process(c), &c.Sampler
+	a := sampler.AdaptiveSDE{SDE: sde, Eps: card.Use(c, &c.TEps), RTol: r.rtol(c), ATol: card.Use(c, &s.ATol), Denoise: card.Use(c, &s.Denoise)}
+	r.warnBetween(c)
+	r.sampler = a
 	r.from(sde, c)
-	r.about = fmt.Sprintf("reverse SDE (%s) with adaptive steps, rtol %.4g, atol %.4g", c.SDE, c.Sampler.RTol, c.Sampler.ATol)
+	r.about = fmt.Sprintf("reverse SDE (%s) with adaptive steps, rtol %.4g, atol %.4g", c.SDE, a.RTol, a.ATol)
 	return nil
+}
+
+// rtol is the relative tolerance of a solver, which below 100 float64 roundings would be of those alone (as in scipy).
+func (r *recipe) rtol(c *card.Card) float64 {
+	const least = 100 * 0x1p-52
+	rtol := card.Use(c, &c.Sampler.RTol)
+	if rtol < least {
+		r.warn("rtol %.2g is %.2g, below which there is rounding alone; that of a network in float32 is above 1e-7", rtol, least)
+		return least
+	}
+	return rtol
 }
 
 // from starts at the prior of an SDE, the card's own or that in the VE coordinates of its path.
@@ -176,7 +207,7 @@ func (r *recipe) from(sde schedules.SDE, c *card.Card) {
 	prior := sde.Prior()
 	if path := coordinates(c); path != nil {
 		r.path, r.outer, r.inner = path, path, sde
-		_, _, prior = ends(c)
+		prior = priorAt(c, prior)
 	}
 	r.start = func(b *sampler.Batch) error { return b.Prior(prior) }
 }

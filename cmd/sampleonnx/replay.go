@@ -96,12 +96,7 @@ func (c *comparison) recipe(g goldenMeta, source string) (*card.Card, *recipe, e
 	if known := []string{"ald", "langevin", "pc", "ode"}; !slices.Contains(known, g.Sampler) {
 		return nil, nil, usagef("%s: no run of a sampler that verify knows (sampler is %q, want one of %s)", source, g.Sampler, strings.Join(known, ", "))
 	}
-	k, err := resolveCard(c.model, c.path, asked{settings: g.settings(source)})
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := newRecipe(k, false)
-	return k, r, err
+	return resolve(c.model, c.path, asked{settings: g.settings(source)})
 }
 
 // recordedRun is a recorded run, ready to be run again.

@@ -21,7 +21,22 @@ type setting struct{ key, text, flag string }
 // asked is what the flags say about the card. Which key --steps means depends on the sampler.
 type asked struct {
 	settings []setting
-	steps    int // 0: not given
+	steps    int    // 0: not given
+	sequence string // the flag that gives noise in which there is no Brownian path, or ""
+	by       string // the verb, where the sampler is not for the flags to choose, or ""
+}
+
+// resolve finds the card of a model and makes its recipe. A flag that neither needs is refused.
+func resolve(m *onnxrun.Model, path string, flags asked) (*card.Card, *recipe, error) {
+	c, err := resolveCard(m, path, flags)
+	if err != nil {
+		return c, nil, err
+	}
+	r, err := newRecipe(c, noiseKind(flags.sequence != ""))
+	if err != nil {
+		return c, nil, err
+	}
+	return c, r, flags.needed(c, m, path)
 }
 
 // resolveCard finds the card of a model: its metadata, the sidecar beside it, the flags, and what names and shapes tell.
@@ -33,6 +48,7 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 	if err := c.ReadSidecar(card.File(path)); err != nil {
 		return c, err
 	}
+	ranged := c.Has("sigmas") || c.Has("sigma_min") && c.Has("sigma_max")
 	for _, s := range flags.settings {
 		if err := c.SetText(s.key, s.text, card.Source{Rank: card.Flag, Name: s.flag}); err != nil {
 			return c, err
@@ -42,6 +58,9 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 		return c, err
 	}
 	if err := c.Infer(cardPorts(m.Inputs()), cardPorts(m.Outputs())); err != nil {
+		return c, err
+	}
+	if err := flags.rangeOf(c, ranged); err != nil {
 		return c, err
 	}
 	if err := c.Check(); err != nil {
@@ -54,7 +73,7 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 	if err := flags.apply(c); err != nil {
 		return c, err
 	}
-	return c, fillIn(c)
+	return c, fillIn(c, flags.sequence)
 }
 
 func cardPorts(list []onnxrun.Info) []card.Port {
@@ -69,6 +88,23 @@ func cardPorts(list []onnxrun.Info) []card.Port {
 		}
 	}
 	return ports
+}
+
+// rangeOf settles what the flags say of a VE network's noise. A ladder that is asked for is also the network's where nothing else is known of it; but
+// of one that is told its place in a range, or on a ladder, the range is known and stays what it was in training.
+func (a asked) rangeOf(c *card.Card, ranged bool) error {
+	if !isVE(c) {
+		return nil
+	}
+	if ladder := "sampler.sigmas"; c.Has(ladder) && !c.Has("sigmas") && !c.Has("sigma_min") && !c.Has("sigma_max") {
+		return c.SetText("sigmas", strings.Trim(strings.ReplaceAll(fmt.Sprint(c.Sampler.Sigmas), " ", ","), "[]"), c.From[ladder])
+	}
+	for _, s := range a.settings {
+		if ranged && (s.flag == "--sigma-min" || s.flag == "--sigma-max") && slices.Contains([]string{"t", "t_scaled", "index", "index_desc"}, c.TimeKind) {
+			return usagef("%s: the network is told where a level stands in the range of its training (time_kind %s), which cannot change; give the levels with --sigmas", s.flag, c.TimeKind)
+		}
+	}
+	return nil
 }
 
 // nameSampler chooses the algorithm where nobody did: annealed Langevin for a network with a ladder, predictor–corrector otherwise.
@@ -103,63 +139,99 @@ func forgetOthers(c *card.Card) {
 	}
 }
 
-// apply settles --steps, and refuses flags that the sampler would ignore.
+// apply settles --steps.
 func (a asked) apply(c *card.Card) error {
-	name := c.Sampler.Name
-	for _, s := range a.settings {
-		if users := usersOf(s.key); users != nil && strings.HasPrefix(s.flag, "--") && !slices.Contains(users, name) {
-			return usagef("%s is of no use to --sampler %s, only to %s", s.flag, name, strings.Join(users, ", "))
-		}
-	}
 	if a.steps == 0 {
 		return nil
 	}
-	key := "sampler.n"
-	switch {
+	switch name := c.Sampler.Name; {
 	case name == "ode" || name == "ode_heun":
 		return usagef("--steps: the ODE solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
 	case name == "adaptive" || name == "dpm_adaptive":
 		return usagef("--steps: the adaptive solver chooses its steps; set --set sampler.rtol=… and sampler.atol=…")
 	case name == "ald" && strings.HasPrefix(c.TimeKind, "index"):
 		return usagef("--steps: the network knows its %d levels by their index, which cannot change; set --steps-per-level", max(c.Levels, len(c.Sigmas)))
-	case name == "ald":
-		key = "levels"
 	}
-	return c.SetText(key, fmt.Sprint(a.steps), card.Source{Rank: card.Flag, Name: "--steps"})
+	return c.SetText(stepsKey(c), fmt.Sprint(a.steps), card.Source{Rank: card.Flag, Name: "--steps"})
 }
 
-// usersOf lists the samplers that a key means something to; nil is all.
-func usersOf(key string) []string {
-	switch key {
-	case "sampler.steps":
-		return []string{"ald", "langevin"}
-	case "sampler.eps":
-		return []string{"ald", "langevin", "cas"}
-	case "sampler.snr", "sampler.predictor", "sampler.corrector", "sampler.corrector_norm", "sampler.corrector_steps", "sampler.probability_flow":
-		return []string{"pc"}
-	case "sampler.rtol", "sampler.atol":
-		return []string{"ode", "ode_heun", "adaptive", "dpm_adaptive"}
-	case "sampler.coupled":
-		return []string{"ode", "ode_heun", "dpm_adaptive"}
-	case "sampler.order":
-		return append(descentsWith(key), "dpm_adaptive")
-	case "sampler.denoise":
-		return slices.DeleteFunc(card.Samplers(), func(name string) bool { return name == "langevin" })
-	case "sampler.schedule", "sampler.rho", "sampler.threshold", "sampler.threshold_max":
-		return card.Descents()
-	case "sampler.spacing", "sampler.offset":
-		return card.Descents()
-	case "shift":
-		return append([]string{"flow_euler", "flow_heun"}, card.Descents()...)
-	case "sampler.eta", "sampler.s_churn", "sampler.s_min", "sampler.s_max", "sampler.s_noise", "sampler.clip", "sampler.variance", "sampler.solver", "sampler.lower",
-		"sampler.euler_last":
-		return descentsWith(key)
+// stepsKey is the key that --steps gives.
+func stepsKey(c *card.Card) string {
+	if c.Sampler.Name == "ald" {
+		return "levels"
+	}
+	return "sampler.n"
+}
+
+// describes reports whether a key tells what the network and its data are. The others tell how noise grows and how samples are drawn, and those of
+// them that nothing has used were given in vain.
+func describes(key string) bool {
+	head, _, _ := strings.Cut(key, "_")
+	return slices.Contains([]string{"score", "output", "x", "time", "out", "sde", "sigma_data", "c_in", "shape", "range", "logit_alpha", "mean", "dequant"}, key) ||
+		head == "time" || strings.HasPrefix(key, "cond.")
+}
+
+// needed refuses a flag that was given in vain, and says with which other choice it would be of use.
+func (a asked) needed(c *card.Card, m *onnxrun.Model, path string) error {
+	settings := slices.Clip(a.settings)
+	if a.steps > 0 {
+		settings = append(settings, setting{key: stepsKey(c), flag: "--steps"})
+	}
+	for _, s := range settings {
+		own := s.key == "sampler.name" && a.by == ""
+		if !strings.HasPrefix(s.flag, "--") || describes(s.key) || own || c.Used(s.key) {
+			continue
+		}
+		if a.by != "" {
+			return usagef("%s is of no use to %s", s.flag, a.by)
+		}
+		for _, choice := range []struct {
+			key, of, name string
+			words         []string
+		}{
+			{"sampler.name", "--sampler", c.Sampler.Name, card.Samplers()},
+			{"sampler.schedule", "--schedule", c.Sampler.Schedule, card.Schedules()},
+			{"sampler.corrector", "--corrector", c.Sampler.Corrector, card.Correctors()},
+		} {
+			var users []string
+			for _, word := range choice.words {
+				if a.with(choice.key, word).uses(s.key, m, path) {
+					users = append(users, word)
+				}
+			}
+			if len(users) > 0 {
+				return usagef("%s is of no use to %s %s, only to %s%s", s.flag, choice.of, choice.name, strings.Join(users, ", "), reasons[s.key])
+			}
+		}
+		return usagef("%s is of no use to --sampler %s with this model and these settings", s.flag, c.Sampler.Name)
 	}
 	return nil
 }
 
+// reasons say of keys why they are of use to so few.
+var reasons = map[string]string{
+	"sampler.temperature": ": it is that of an equilibrium, and where the noise level changes scaled noise samples no power of p",
+}
+
+// with is the same with another choice.
+func (a asked) with(key, word string) asked {
+	a.settings = slices.DeleteFunc(slices.Clone(a.settings), func(s setting) bool { return s.key == key })
+	a.settings = append(a.settings, setting{key, word, "--"})
+	return a
+}
+
+// uses reports whether anything needs a key.
+func (a asked) uses(key string, m *onnxrun.Model, path string) bool {
+	c, err := resolveCard(m, path, a)
+	if err != nil {
+		return false
+	}
+	_, err = newRecipe(c, noiseKind(a.sequence != ""))
+	return err == nil && c.Used(key)
+}
+
 // fillIn completes the sampler's settings with their defaults.
-func fillIn(c *card.Card) error {
+func fillIn(c *card.Card, sequence string) error {
 	var err error
 	set := func(key string, value any, why string) {
 		if err == nil && !c.Has(key) {
@@ -183,7 +255,7 @@ func fillIn(c *card.Card) error {
 		set("sampler.rtol", 1e-2, "")
 		set("sampler.atol", 1e-2, "")
 	case "dpm_adaptive":
-		set("sampler.rtol", 0.01, "")
+		set("sampler.rtol", 0.01, " (k-diffusion's is 0.05, with which unit normal data of the VP process have a variance of 1.24)")
 		set("sampler.atol", 0.0078, "")
 	case "flow_euler":
 		set("sampler.n", 100, "")
@@ -191,7 +263,7 @@ func fillIn(c *card.Card) error {
 		set("sampler.n", 50, "")
 	}
 	if d, ok := descentOf(c.Sampler.Name); ok {
-		d.defaults(c, set)
+		d.defaults(c, sequence, set)
 	}
 	if c.Sampler.Name != "langevin" {
 		set("sampler.denoise", c.Sampler.Name != "ode" && c.Sampler.Name != "ode_heun", "")
@@ -205,12 +277,12 @@ func fillIn(c *card.Card) error {
 }
 
 func langevinDefaults(c *card.Card, set func(string, any, string)) {
-	if !c.Has("levels") && !c.Has("sigmas") {
+	if !c.Has("levels") && !c.Has("sigmas") && !c.Has("sampler.sigmas") {
 		lo, hi := sigmaRange(c)
 		set("levels", max(2, schedules.Levels(hi, lo, schedules.Gamma(elements(c.Shape)))), " (NCSNv2, technique 2)")
 	}
 	set("sampler.steps", 5, "")
-	ladder := ladderOf(c)
+	ladder := new(recipe).rungs(c)
 	last := ladder[len(ladder)-1]
 	if len(ladder) > 1 {
 		set("sampler.eps", float32(schedules.Eps(last, ladder[0]/ladder[1], c.Sampler.Steps)), " (NCSNv2, technique 4)")

@@ -39,7 +39,7 @@ type sampleFlags struct {
 func cardFlags() map[string]string {
 	return map[string]string{
 		"sampler": "sampler.name", "sde": "sde", "steps-per-level": "sampler.steps", "eps": "sampler.eps", "snr": "sampler.snr",
-		"sigma-min": "sigma_min", "sigma-max": "sigma_max", "sigmas": "sigmas", "denoise": "sampler.denoise",
+		"sigma-min": "sigma_min", "sigma-max": "sigma_max", "sigmas": "sampler.sigmas", "temperature": "sampler.temperature", "denoise": "sampler.denoise",
 		"schedule": "sampler.schedule", "eta": "sampler.eta", "predictor": "sampler.predictor", "corrector": "sampler.corrector", "corrector-norm": "sampler.corrector_norm",
 	}
 }
@@ -63,7 +63,8 @@ func (s *sampleFlags) groups() []group {
 	method.String("snr", "", "signal-to-noise ratio `R` of the correctors")
 	method.String("sigma-min", "", "smallest noise `S`")
 	method.String("sigma-max", "", "largest noise `S`")
-	method.String("sigmas", "", "the whole ladder `S1,S2,...`, falling")
+	method.String("sigmas", "", "the whole ladder `S1,S2,...`, falling, of ald and the samplers on a ladder; in VE coordinates, sigma/alpha")
+	method.String("temperature", "", "of langevin: `TAU` samples p^(1/TAU) in place of p")
 	method.Bool("denoise", false, "end with the mean, without the last step's noise (--denoise=false: with it)")
 	method.String("predictor", "", "predictor `NAME` of pc: "+strings.Join(card.Predictors(), ", "))
 	method.String("corrector", "", "corrector `NAME` of pc: "+strings.Join(card.Correctors(), ", "))
@@ -191,8 +192,15 @@ func (s *sampleFlags) asked(f *pflag.FlagSet) (asked, error) {
 	if err := oneOf("rng", s.rng, "philox", "torch", "jax"); err != nil {
 		return a, err
 	}
-	if s.rng != "philox" && s.noise != "" {
+	switch {
+	case s.rng != "philox" && s.noise != "":
 		return a, usagef("--rng %s is of no use with --noise", s.rng)
+	case f.Changed("seed") && s.noise != "":
+		return a, usagef("--seed is of no use with --noise, where all random numbers are from the file")
+	case s.noise != "":
+		a.sequence = "--noise"
+	case s.rng != "philox":
+		a.sequence = "--rng " + s.rng
 	}
 	keys := cardFlags()
 	f.Visit(func(flag *pflag.Flag) {
@@ -230,14 +238,11 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	}
 	defer m.Close()
 	j.model = m
-	if j.card, err = resolveCard(m, path, flags); err != nil {
+	if j.card, j.recipe, err = resolve(m, path, flags); err != nil {
 		return err
 	}
 	if j.flags.print {
 		_, err := std.out.Write(j.card.JSON())
-		return err
-	}
-	if j.recipe, err = newRecipe(j.card, noiseKind(j.flags.rng != "philox" || j.flags.noise != "")); err != nil {
 		return err
 	}
 	j.condition, err = j.newCondition(ctx)
@@ -272,7 +277,7 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 
 // warn says what the recipe warns of, and looks for a card that does not fit the network.
 func (j *job) warn(w io.Writer) error {
-	tellWarnings(w, j.recipe, j.flags.quiet)
+	tellWarnings(w, j.recipe.warnings, j.flags.quiet)
 	score, err := j.condition.unguided().score(nil)
 	if err != nil {
 		return err
@@ -288,8 +293,8 @@ func (j *job) warn(w io.Writer) error {
 	return nil
 }
 
-func tellWarnings(w io.Writer, r *recipe, quiet bool) {
-	for _, text := range r.warnings {
+func tellWarnings(w io.Writer, warnings []string, quiet bool) {
+	for _, text := range warnings {
 		if !quiet {
 			fmt.Fprintf(w, "warning: %s\n", text)
 		}

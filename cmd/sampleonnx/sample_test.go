@@ -85,8 +85,8 @@ func TestSameBytes(t *testing.T) {
 		"gaussian4":        {"-n", "70", "--sampler", "pc", "--steps", "20"},
 		"mixture2":         {"-n", "70", "--sampler", "ode"},
 		"digits_empirical": {"-n", "66", "--steps", "2", "--steps-per-level", "2"},
-		"digits_ncsnv2":    {"-n", "65", "--sampler", "pc", "--steps", "1", "--corrector", "none"},
-		"digits_ncsnpp_ve": {"-n", "65", "--steps", "1", "--corrector", "none"},
+		"digits_ncsnv2":    {"-n", "65", "--sampler", "pc", "--steps", "2", "--corrector", "none"},
+		"digits_ncsnpp_ve": {"-n", "65", "--steps", "2", "--corrector", "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,18 +195,21 @@ func TestFlagsAlone(t *testing.T) {
 	if err := os.WriteFile(net, tinyModel("Mul", "", nil), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	must(t, net, "--sde", "ve", "--sigmas", "1", "--sampler", "langevin", "--eps", "0.02", "--steps", "500", "-n", "4000", "-o", out)
-	x := readNPY(t, out).Data.([]float32)
-	m := stats.MomentsOf(float64s(x), 2)
-	// The fixed point of Langevin steps of α = 0.02 has the variance 1/(1−α/2). Four tests, with a probability of 1e-6 in all to fail by chance.
-	limit := stats.TwoSided(1e-6 / 4)
-	for k := range 2 {
-		v := 1 / (1 - 0.01)
-		if z := m.Mean[k] / math.Sqrt(v/4000); math.Abs(z) > limit {
-			t.Errorf("mean %d: z %.2f", k, z)
-		}
-		if z := (m.Variance[k]/v - 1) / math.Sqrt(2./4000); math.Abs(z) > limit {
-			t.Errorf("variance %d: z %.2f", k, z)
+	// The fixed point of Langevin steps of α = 0.02 at the temperature τ has the variance τ/(1−α/2). Eight tests, with a probability of 1e-6 in all to fail by
+	// chance.
+	limit := stats.TwoSided(1e-6 / 8)
+	for tau, flags := range map[float64][]string{1: nil, 0.25: {"--temperature", "0.25"}} {
+		must(t, append(flags, net, "--sde", "ve", "--sigmas", "1", "--sampler", "langevin", "--eps", "0.02", "--steps", "500", "-n", "4000", "-o", out)...)
+		x := readNPY(t, out).Data.([]float32)
+		m := stats.MomentsOf(float64s(x), 2)
+		for k := range 2 {
+			v := tau / (1 - 0.01)
+			if z := m.Mean[k] / math.Sqrt(v/4000); math.Abs(z) > limit {
+				t.Errorf("temperature %v: mean %d: z %.2f", tau, k, z)
+			}
+			if z := (m.Variance[k]/v - 1) / math.Sqrt(2./4000); math.Abs(z) > limit {
+				t.Errorf("temperature %v: variance %d: z %.2f", tau, k, z)
+			}
 		}
 	}
 }

@@ -54,6 +54,7 @@ type Card struct {
 	Sampler Sampler
 
 	From    map[string]Source // by key, for the fields that are set
+	used    map[string]bool   // by key, for those that Use read
 	Ignored []Ignored         // of a scheduler's configuration
 }
 
@@ -81,7 +82,10 @@ type Sampler struct {
 	RTol, ATol      float64
 	Coupled         bool // the batch is one ODE system, as published
 
+	Temperature float64 // of Langevin dynamics at one level; 0 is 1
+
 	// Of the samplers on a ladder.
+	Sigmas   []float64 // the ladder itself, falling
 	Schedule string
 	Spacing  string  // of the schedule index
 	Offset   int     // of the spacing leading
@@ -94,6 +98,8 @@ type Sampler struct {
 	SMax     float64
 	SNoise   float64 // factor of the noise
 	Clip     float64 // bound of x̂_0
+
+	Independent bool // noise of every step its own, in place of a Brownian path's
 
 	Solver       string  // of those that there are two of
 	Lower        int     // fewer steps than this end in lower orders; -1: none do
@@ -131,6 +137,22 @@ func (c *Card) Rank(key string) int {
 	}
 	return -1
 }
+
+// Use is the value of a field, which from then on counts as used.
+func Use[T any](c *Card, at *T) T {
+	for _, f := range fields() {
+		if f.at(c) == any(at) {
+			if c.used == nil {
+				c.used = make(map[string]bool)
+			}
+			c.used[f.key] = true
+		}
+	}
+	return *at
+}
+
+// Used reports whether Use gave the value of key.
+func (c *Card) Used(key string) bool { return c.used[key] }
 
 // Forget undoes what was set.
 func (c *Card) Forget(key string) {

@@ -64,6 +64,8 @@ func fields() []field {
 		{key: "sampler.snr", at: func(c *Card) any { return &c.Sampler.SNR }},
 		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }},
 		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }},
+		{key: "sampler.temperature", at: func(c *Card) any { return &c.Sampler.Temperature }},
+		{key: "sampler.sigmas", at: func(c *Card) any { return &c.Sampler.Sigmas }},
 		{key: "sampler.schedule", at: func(c *Card) any { return &c.Sampler.Schedule }, words: Schedules()},
 		{key: "sampler.spacing", at: func(c *Card) any { return &c.Sampler.Spacing }, words: Spacings()},
 		{key: "sampler.offset", at: func(c *Card) any { return &c.Sampler.Offset }},
@@ -75,6 +77,7 @@ func fields() []field {
 		{key: "sampler.s_min", at: func(c *Card) any { return &c.Sampler.SMin }},
 		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }},
 		{key: "sampler.s_noise", at: func(c *Card) any { return &c.Sampler.SNoise }},
+		{key: "sampler.independent", at: func(c *Card) any { return &c.Sampler.Independent }},
 		{key: "sampler.clip", at: func(c *Card) any { return &c.Sampler.Clip }},
 		{key: "sampler.threshold", at: func(c *Card) any { return &c.Sampler.Threshold }},
 		{key: "sampler.threshold_max", at: func(c *Card) any { return &c.Sampler.ThresholdMax }},
@@ -310,14 +313,9 @@ func (c *Card) bounds(key string) error {
 			return fmt.Errorf("want at least one dimension")
 		}
 	case "sigmas":
-		for i, s := range c.Sigmas {
-			if s <= 0 || i > 0 && s >= c.Sigmas[i-1] {
-				return fmt.Errorf("want positive numbers, falling; element %d is %v", i, s)
-			}
-		}
-		if len(c.Sigmas) == 0 {
-			return fmt.Errorf("want at least one number")
-		}
+		return falling(c.Sigmas)
+	case "sampler.sigmas":
+		return falling(c.Sampler.Sigmas)
 	case "betas":
 		for i, b := range c.Betas {
 			if !(b > 0 && b < 1) && !(b == 1 && i == len(c.Betas)-1) {
@@ -359,6 +357,19 @@ func (c *Card) bounds(key string) error {
 	return c.positive(key)
 }
 
+// falling refuses what is no ladder.
+func falling(sigmas []float64) error {
+	for i, s := range sigmas {
+		if s <= 0 || i > 0 && s >= sigmas[i-1] {
+			return fmt.Errorf("want positive numbers, falling; element %d is %v", i, s)
+		}
+	}
+	if len(sigmas) == 0 {
+		return fmt.Errorf("want at least one number")
+	}
+	return nil
+}
+
 // positive checks the fields of which zero or less makes no sense.
 func (c *Card) positive(key string) error {
 	var v float64
@@ -383,6 +394,8 @@ func (c *Card) positive(key string) error {
 		v = c.Sampler.Eps
 	case "sampler.snr":
 		v = c.Sampler.SNR
+	case "sampler.temperature":
+		v = c.Sampler.Temperature
 	case "sampler.n":
 		v = float64(c.Sampler.N)
 	case "sampler.steps":
