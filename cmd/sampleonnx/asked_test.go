@@ -107,7 +107,8 @@ func TestDataOfEveryVerb(t *testing.T) {
 	}
 }
 
-// Bytes are on the card's range for every verb that reads data: those of the codes and of log p are those of the floats that they stand for.
+// Bytes are on the card's range for every verb that reads data: those of the codes, and of log p if they are not dequantised, are those of the
+// floats that they stand for.
 func TestBytesAsData(t *testing.T) {
 	dir := t.TempDir()
 	bytes := writeNPY(t, npy.Array{Shape: []int{2, 2}, Data: []uint8{0, 255, 51, 102}})
@@ -118,7 +119,7 @@ func TestBytesAsData(t *testing.T) {
 		z := filepath.Join(dir, "z.npy")
 		must(t, "encode", model("mixture2"), data, "--set", "range=-1,1", "-q", "-o", z)
 		codes[i] = floats(t, readNPY(t, z))
-		logP[i] = must(t, "likelihood", model("mixture2"), data, "--set", "range=-1,1")
+		logP[i] = must(t, "likelihood", model("mixture2"), data, "--set", "range=-1,1", "--set", "dequant=none")
 	}
 	closeTo(t, "codes", codes[0], codes[1], 1e-4)
 	if logP[0] != logP[1] {

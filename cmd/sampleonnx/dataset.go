@@ -26,7 +26,7 @@ const maxPicture = 1 << 26 // pixels
 
 // readData reads at most `most` data as a network of the card sees them: readSamples less the card's mean.
 func readData(c *card.Card, names []string, most int, seed uint64) (x []float32, n int, err error) {
-	if x, err = readSamples(c, names, most, seed); err != nil {
+	if x, _, err = readSamples(c, names, most, seed); err != nil {
 		return nil, 0, err
 	}
 	mean, err := meanOf(c)
@@ -37,34 +37,37 @@ func readData(c *card.Card, names []string, most int, seed uint64) (x []float32,
 // readSamples reads at most `most` data on the card's scale. Files are one array of samples, or images. Bytes, and so all images, are put on the
 // card's range (dequantised first, where the card says so) or its logits. Floats are on the card's scale already, as samples are that this command
 // writes.
-func readSamples(c *card.Card, names []string, most int, seed uint64) ([]float32, error) {
+func readSamples(c *card.Card, names []string, most int, seed uint64) (x []float32, bytes bool, err error) {
 	dim := elements(c.Shape)
 	if strings.EqualFold(filepath.Ext(names[0]), ".png") {
-		var bytes []uint8
+		var b []uint8
 		for _, name := range names[:min(len(names), most)] {
 			one, err := dataPicture(name, c.Shape)
 			if err != nil {
-				return nil, err
+				return nil, true, err
 			}
-			bytes = append(bytes, one...)
+			b = append(b, one...)
 		}
-		return scaleBytes(c, bytes, dim, seed)
+		x, err = scaleBytes(c, b, dim, seed)
+		return x, true, err
 	}
 	if len(names) > 1 {
-		return nil, usagef("%s and %d more: want one file of samples, or images that all end in .png", names[0], len(names)-1)
+		return nil, false, usagef("%s and %d more: want one file of samples, or images that all end in .png", names[0], len(names)-1)
 	}
 	a, err := readArray(names[0], dim)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if b, ok := a.Data.([]uint8); ok {
 		n, err := countSamples(names[0], a, c.Shape)
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
-		return scaleBytes(c, b[:min(n, most)*dim], dim, seed)
+		x, err = scaleBytes(c, b[:min(n, most)*dim], dim, seed)
+		return x, true, err
 	}
-	return floatSamples(names[0], a, c.Shape, most)
+	x, err = floatSamples(names[0], a, c.Shape, most)
+	return x, false, err
 }
 
 // countSamples is how many samples of a shape an array has, one or more.

@@ -129,7 +129,8 @@ func (p *passage) close() {
 // read reads data, or codes, of the model's shape.
 func (p *passage) read(name string, data bool) ([]float32, error) {
 	if data {
-		return readSamples(p.card, []string{name}, math.MaxInt, 0)
+		x, _, err := readSamples(p.card, []string{name}, math.MaxInt, 0)
+		return x, err
 	}
 	a, err := readArray(name, elements(p.card.Shape))
 	if err != nil {

@@ -20,8 +20,10 @@ const likelihoodHelp = `sampleonnx likelihood computes log p of data under a mod
 
   sampleonnx likelihood MODEL.onnx DATA.npy [flags]
 
-Bits per dimension are those of 8-bit data, dequantised uniformly and scaled to the card's range: -log2 p / d + log2(256/(hi-lo)).
-Without a range the last term is left out.
+Bits per dimension are those of 8-bit data. Bytes and images are dequantised, (b+u)/256 with u uniform on [0,1), and put on the card's range, or its
+logits; --set dequant=none leaves them at b/255. Floats are on the card's scale already, and dequantised if they are to be. With v = (b+u)/256 the
+bits are -log2 p(v)/d + 8, where p(v) is p of what the network has, x, times dx/dv: on a range -log2 p(x)/d + log2(256/(hi-lo)). Without a range the
+last term is left out. log p is that of x.
 
 With --guidance other than 1 the density is the one to which the guided score's ODE carries the prior: that of what
 --sampler ode draws with the same flags. It is neither the model's p(x|class) nor a reweighted one.
@@ -50,8 +52,9 @@ type likelihoods struct {
 	Calls    int       `json:"network_calls"`
 	LogP     []float64 `json:"log_p"` // nats
 	Bits     []float64 `json:"bits_per_dim"`
+	Dequant  bool      `json:"dequantised,omitempty"` // here; what was dequantised before is not known
 	Mean     float64   `json:"mean_bits_per_dim"`
-	Error    float64   `json:"standard_error"`
+	Error    *float64  `json:"standard_error,omitempty"` // of two data and more
 	Warnings []string  `json:"warnings,omitempty"`
 	z        []float32
 	shape    []int
@@ -64,7 +67,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	asJSON := f.Bool("json", false, "print one JSON object")
 	l.classes.add(f, "the data")
 	f.StringVar(&l.trace, "trace", "", "`HOW`: hutchinson (one probe), exact (a derivative a dimension; the default up to 16), central (a probe by central differences)")
-	f.StringVar(&l.probe, "probe", "rademacher", "probes are `NAME` rademacher or gaussian")
+	f.StringVar(&l.probe, "probe", "", "probes are `NAME` rademacher or gaussian (default rademacher)")
 	solverFlags(f)
 	f.IntVarP(&l.batch, "batch", "b", 64, "data the network sees at once: `B`")
 	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes")
@@ -76,7 +79,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	if l.batch < 1 {
 		return usagef("--batch %d: want 1 or more", l.batch)
 	}
-	if err := oneOf("probe", l.probe, "rademacher", "gaussian"); err != nil {
+	if err := oneOf("probe", l.probe, "", "rademacher", "gaussian"); err != nil {
 		return err
 	}
 	if err := oneOf("trace", l.trace, "", "hutchinson", "exact", "central"); err != nil {
@@ -106,12 +109,20 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	defer m.Close()
+	dequantised := false
 	r, err := l.run(ctx, m, f.Arg(0), settings, func(c *card.Card) ([]float32, error) {
-		return readSamples(c, f.Args()[1:], math.MaxInt, l.seed)
+		k := *c
+		if !c.Has("dequant") {
+			k.Dequant = "uniform"
+		}
+		x, bytes, err := readSamples(&k, f.Args()[1:], math.MaxInt, l.seed)
+		dequantised = bytes && k.Dequant == "uniform"
+		return x, err
 	})
 	if err != nil {
 		return err
 	}
+	r.Dequant = dequantised
 	tellWarnings(std.err, r.Warnings, false)
 	r.Model, r.Data = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if l.output != "" {
@@ -129,8 +140,15 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	for _, p := range r.LogP {
 		mean += p / float64(len(r.LogP))
 	}
-	_, err = fmt.Fprintf(std.out, "%s, %d data of %s%s: log p %.5g nats, %.4f ± %.4f bits/dim (%s trace, %d network calls)\n",
-		r.Model, len(r.LogP), r.Data, ofClass(r.Class), mean, r.Mean, r.Error, r.Trace, r.Calls)
+	spread, how := "", ""
+	if r.Error != nil {
+		spread = fmt.Sprintf(" ± %.4f", *r.Error)
+	}
+	if r.Dequant {
+		how = "dequantised, "
+	}
+	_, err = fmt.Fprintf(std.out, "%s, %d data of %s%s: log p %.5g nats, %.4f%s bits/dim (%s%s trace, %d network calls)\n",
+		r.Model, len(r.LogP), r.Data, ofClass(r.Class), mean, r.Mean, spread, how, r.Trace, r.Calls)
 	return err
 }
 
@@ -150,6 +168,9 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 		if l.trace = "hutchinson"; dim <= 16 {
 			l.trace = "exact"
 		}
+	}
+	if l.trace == "exact" && l.probe != "" {
+		return nil, usagef("--probe is of no use to the exact trace; see --trace")
 	}
 	central := l.trace == "central"
 	net, err := l.classes.open(ctx, m, c, recipe, l.config, !central)
@@ -187,18 +208,33 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 		r.LogP = append(r.LogP, p...)
 		r.Calls += b.Calls
 	}
-	offset := 0.0
-	if len(c.Range) == 2 {
-		offset = math.Log2(256 / (c.Range[1] - c.Range[0]))
-	}
-	for _, p := range r.LogP {
-		r.Bits = append(r.Bits, -p/(float64(dim)*math.Ln2)+offset)
+	for i, p := range r.LogP {
+		r.Bits = append(r.Bits, (logBins(c, x[i*dim:(i+1)*dim])-p)/(float64(dim)*math.Ln2))
 	}
 	moments := stats.MomentsOf(r.Bits, 1)
 	if r.Mean = moments.Mean[0]; n > 1 {
-		r.Error = math.Sqrt(moments.Variance[0] / float64(n))
+		e := math.Sqrt(moments.Variance[0] / float64(n))
+		r.Error = &e
 	}
 	return r, nil
+}
+
+// logBins is Σ ln |256 dv/dx| for a datum x as the network has it, v being 8-bit data on [0,1]: what −ln p(x) lacks to the code length of the bytes.
+// With x = ln(y/(1−y)), y = α+(1−2α)v, it is dv/dx = y(1−y)/(1−2α).
+func logBins(c *card.Card, x []float32) float64 {
+	n := float64(len(x))
+	switch a := c.LogitAlpha; {
+	case a != 0:
+		sum := n * math.Log(256/(1-2*a))
+		for _, v := range x {
+			l := math.Abs(float64(v))
+			sum -= l + 2*math.Log1p(math.Exp(-l)) // −ln y(1−y)
+		}
+		return sum
+	case len(c.Range) == 2:
+		return n * math.Log(256/(c.Range[1]-c.Range[0]))
+	}
+	return 0
 }
 
 // likelihood compares bits per dimension and the ODE's ends with those recorded, of the same probes.

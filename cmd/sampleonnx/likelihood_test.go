@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,90 @@ func TestLikelihood(t *testing.T) {
 		if code, _, stderr := command(t, append([]string{"likelihood"}, args...)...); code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit %d: %s", args, code, stderr)
 		}
+	}
+}
+
+// The bits of bytes are those of v = (b+u)/256 on the scale of the network, whose unit normal law has the density Φ(x(v))' in v; by the derivative of the
+// distribution function, which knows nothing of a Jacobian. The flow of s = −x leaves every point where it is, so that codes tell u.
+func TestLikelihoodOfBytes(t *testing.T) {
+	dir := t.TempDir()
+	net, out := filepath.Join(dir, "n.onnx"), filepath.Join(dir, "p.npz")
+	if err := os.WriteFile(net, tinyModel("Mul", "", nil), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b := []uint8{0, 255, 128, 3, 250, 77, 12, 200}
+	data := writeNPY(t, npy.Array{Shape: []int{4, 2}, Data: b})
+	vp := []string{"likelihood", net, data, "--json", "-o", out, "--rtol", "1e-8", "--atol", "1e-8", "--set", "sde=vp", "--set", "beta_min=0.1", "--set", "beta_max=20", "--set", "output=score"}
+	logit := func(alpha float64) func(v float64) float64 {
+		return func(v float64) float64 { y := alpha + (1-2*alpha)*v; return math.Log(y / (1 - y)) }
+	}
+	var before []float32
+	for _, c := range []struct {
+		args  []string
+		x     func(v float64) float64
+		exact bool // not dequantised
+	}{
+		{[]string{"--set", "range=-1,1"}, func(v float64) float64 { return 2*v - 1 }, false},
+		{[]string{"--set", "range=-1,1", "--set", "dequant=uniform", "-s", "1"}, func(v float64) float64 { return 2*v - 1 }, false},
+		{[]string{"--set", "range=0,1", "--set", "dequant=none"}, func(v float64) float64 { return v }, true},
+		{[]string{"--set", "logit_alpha=0.05"}, logit(0.05), false},
+		{[]string{"--set", "logit_alpha=0.1", "--set", "range=0,1"}, logit(0.1), false},
+		{[]string{"--set", "logit_alpha=0.1", "--set", "range=0,1", "--set", "dequant=none"}, logit(0.1), true},
+	} {
+		var r likelihoods
+		if err := json.Unmarshal([]byte(must(t, append(vp, c.args...)...)), &r); err != nil {
+			t.Fatal(err)
+		}
+		file, err := npy.ReadZipFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Dequant == c.exact {
+			t.Errorf("%v: dequantised %v", c.args, r.Dequant)
+		}
+		z := floats(t, file["z"])
+		if !c.exact && slices.Equal(z, before) {
+			t.Errorf("%v: another seed is of no consequence", c.args)
+		}
+		before = z
+		for i := range 4 {
+			want := 8.0
+			for k := 2 * i; k < 2*i+2; k++ {
+				lo, hi := 0.0, 1.0 // v by bisection
+				for range 60 {
+					if mid := (lo + hi) / 2; c.x(mid) < float64(z[k]) {
+						lo = mid
+					} else {
+						hi = mid
+					}
+				}
+				v, step := lo, float64(b[k])
+				if at := v*255 - step; c.exact && math.Abs(at) > 1e-3 {
+					t.Errorf("%v: byte %d is at %v of 255", c.args, b[k], v*255)
+				}
+				if at := v*256 - step; !c.exact && (at < -1e-3 || at > 1.001) {
+					t.Errorf("%v: byte %d is at %v of 256", c.args, b[k], v*256)
+				}
+				const h = 1e-5
+				v = min(max(v, h), 1-h)
+				mass := (math.Erf(c.x(v+h)/math.Sqrt2) - math.Erf(c.x(v-h)/math.Sqrt2)) / 2
+				want -= math.Log2(mass/(2*h)) / 2
+			}
+			if math.Abs(r.Bits[i]-want) > 2e-3 {
+				t.Errorf("%v: datum %d: %.5f bits/dim, want %.5f", c.args, i, r.Bits[i], want)
+			}
+		}
+	}
+	one := writeNPY(t, npy.Array{Shape: []int{1, 2}, Data: []uint8{3, 4}})
+	args := append([]string{"likelihood", net, one, "--set", "range=0,1"}, vp[10:]...)
+	if out := must(t, args...); strings.Contains(out, "±") || !strings.Contains(out, "bits/dim (dequantised, exact trace") {
+		t.Errorf("one datum: %q", out)
+	}
+	if out := must(t, append(args, "--json")...); strings.Contains(out, "standard_error") {
+		t.Errorf("one datum: %q", out)
+	}
+	if code, _, stderr := command(t, append(args, "--probe", "gaussian")...); code != exitUsage || !strings.Contains(stderr, "--probe is of no use to the exact trace") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 

@@ -119,6 +119,14 @@ func TestVerifyJSON(t *testing.T) {
 	if code != exitFailed || !strings.Contains(out, "FAILED") || !strings.Contains(stderr, "did not verify against gaussian4_ald.npz") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	// What rounding does to an ODE is told, and excuses nothing; the help promises no more.
+	code, out, _ = command(t, "verify", model("mixture2"), filepath.Join(golden, "mixture2_ode_ve.npz"), "--tol", "1e-9", "--json")
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitFailed || r.OK || r.Figures[0].OK || r.Figures[0].Limit != 1e-9 || !(r.Figures[0].Rounding > 1e-9) {
+		t.Errorf("%v, exit %d: %s", err, code, out)
+	}
+	if help := must(t, "verify", "--help"); strings.Contains(help, "4 times") || !strings.Contains(help, "It has failed all the") {
+		t.Error(help)
+	}
 	// Another network must not pass for the one recorded.
 	dir := t.TempDir()
 	copyFile(t, model("gaussian4"), filepath.Join(dir, "mixture2.onnx"))
