@@ -102,6 +102,13 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"no arguments", exitUsage, "no model", nil},
 		{"two models", exitUsage, "want one model", []string{good, good}},
+		{"a verb mistyped", exitUsage, "inspekt is neither a file nor a verb: did you mean inspect?", []string{"inspekt", good}},
+		{"null class", exitUsage, "--null-class: the network knows 3 classes, 0 to 2: what means none is one of them or 3, not 9", []string{model("classes3"), "--class", "1", "--null-class", "9"}},
+		{"no matrix", exitFailed, "--inverse matrix: open", []string{good, "--inverse", "matrix:" + filepath.Join(dir, "no.npy"), "--measurement", "y.npy"}},
+		{"no image", exitFailed, "--inpaint: open", []string{model("digits_ncsnv2"), "--inpaint", filepath.Join(dir, "nowhere.png"), "--mask", "left"}},
+		{"no noise file", exitFailed, "--noise: open", []string{good, "--noise", filepath.Join(dir, "no.npz")}},
+		{"no classifier", exitModel, "--classifier: ", []string{good, "--class", "1", "--classifier", filepath.Join(dir, "no.onnx")}},
+		{"trajectory of points", exitUsage, "only images have a picture", []string{good, "--trajectory", "x.png"}},
 		{"unknown flag", exitUsage, "unknown flag: --smaples", []string{good, "--smaples", "3"}},
 		{"no such file", exitModel, "no such file", []string{filepath.Join(dir, "none.onnx")}},
 		{"directory", exitModel, "", []string{dir}},

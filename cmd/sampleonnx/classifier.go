@@ -29,7 +29,7 @@ func (c *classifier) gradient(b *sampler.Batch, classes []int) (sampler.Field, e
 func (s *classFlags) newClassifier(ctx context.Context, r *recipe, net *card.Card, classes []int, config onnxrun.Config) (*classifier, error) {
 	m, err := openModel(ctx, s.classifier, config)
 	if err != nil {
-		return nil, err
+		return nil, ofFlag("classifier", err)
 	}
 	c, err := s.fitClassifier(ctx, m, r, net, classes)
 	if err != nil {

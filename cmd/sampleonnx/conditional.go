@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -47,6 +48,9 @@ func newConditional(ctx context.Context, m *onnxrun.Model, c *card.Card) (condit
 	n := conditional{raw: raw, kind: c.Cond.Kind, n: c.Cond.N, hasNull: c.Cond.Kind == "float"}
 	if c.Has("cond.null") {
 		n.none, n.hasNull = c.Cond.Null, true
+	}
+	if n.none > n.n {
+		return n, &card.Error{Source: c.From["cond.null"], Reason: fmt.Sprintf("the network knows %d classes, 0 to %d: what means none is one of them or %d, not %d", n.n, n.n-1, n.n, n.none)}
 	}
 	return n, nil
 }

@@ -259,7 +259,7 @@ func usualOutput(shape []int) string {
 }
 
 func interpolate(ctx context.Context, args []string, std streams) error {
-	p := newPassage("interpolate", "interpolation.png, or interpolation.npy where there is no picture", "the rows, each of one class,")
+	p := newPassage("interpolate", "interpolation.png, or interpolation.npy where there is no picture", "the rows, each of one")
 	n := p.flags.IntP("samples", "n", 8, "how many in a row, both ends among them: `N`")
 	rows := p.flags.Int("rows", 8, "at most so many rows: `R`")
 	seed := p.flags.Uint64P("seed", "s", 0, "`SEED` of random codes")

@@ -234,7 +234,7 @@ func (r *lossTable) measure(ctx context.Context, me measurement, times []float64
 func (l lossFlags) trueScore(ctx context.Context, c *card.Card, me *measurement) (*onnxrun.Model, error) {
 	m, own, err := openWithCard(ctx, l.exact, nil, l.config)
 	if err != nil {
-		return m, err
+		return m, ofFlag("exact-score", err)
 	}
 	r, err := native(own)
 	if err != nil {

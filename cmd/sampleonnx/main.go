@@ -27,6 +27,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -95,7 +96,26 @@ func dispatch(ctx context.Context, args []string, std streams) error {
 	if verb, ok := verbs()[args[0]]; ok {
 		return verb(ctx, args[1:], std)
 	}
+	if err := mistyped(args[0]); err != nil {
+		return err
+	}
 	return sample(ctx, args, std)
+}
+
+// mistyped is the error for a first argument that is neither a verb nor a file, but could be a verb.
+func mistyped(word string) error {
+	if strings.HasPrefix(word, "-") || filepath.Ext(word) != "" {
+		return nil
+	}
+	if _, err := os.Stat(word); err == nil {
+		return nil
+	}
+	for _, verb := range slices.Sorted(maps.Keys(verbs())) {
+		if card.Edits(word, verb) <= 2 {
+			return usagef("%s is neither a file nor a verb: did you mean %s? (see --help)", word, verb)
+		}
+	}
+	return nil
 }
 
 // verbs are all but the main one, which begins with a model.

@@ -64,6 +64,19 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
+// What the help offers is there, and it reads as a sentence.
+func TestHelpTells(t *testing.T) {
+	for want, args := range map[string][]string{
+		".npz or .npy, or of images .png, for the states": {"--help"},
+		"CLASS of the rows, each of one, from 0":          {"interpolate", "--help"},
+	} {
+		out := strings.Join(strings.Fields(must(t, args...)), " ")
+		if !strings.Contains(out, want) {
+			t.Errorf("%v: no %q", args, want)
+		}
+	}
+}
+
 func TestHelpAndVersion(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"help"}, {"run", "--help"}, {"inspect", "-h"}, {"bench", "--help"}, {"help", "verify"}, {"likelihood", "--help"}} {
 		code, out, err := command(t, args...)

@@ -72,7 +72,7 @@ func (s *sampleFlags) groups() []group {
 	method.StringArrayVar(&s.set, "set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
 
 	output.StringVarP(&s.output, "output", "o", "", "`FILE` .png, .npy, .npz or .csv, or - for npy on stdout (default samples.png, or samples.npy where there is no picture)")
-	output.StringVar(&s.trajectory, "trajectory", "", "`FILE` .npz, .npy or .png for the states on the way, at most 64 of them")
+	output.StringVar(&s.trajectory, "trajectory", "", "`FILE` .npz or .npy, or of images .png, for the states on the way, at most 64 of them")
 	output.BoolVar(&s.print, "print-config", false, "print the resolved model card as JSON, and stop")
 
 	running.IntVarP(&s.batch, "batch", "b", 0, "samples the network sees at once: `B` (default: by the size of a sample)")
@@ -426,7 +426,7 @@ type recorded struct {
 func readNoise(name string, n int, shape []int) (recorded, error) {
 	file, err := npy.ReadZipFile(name)
 	if err != nil {
-		return recorded{}, err
+		return recorded{}, ofFlag("noise", err)
 	}
 	return takeNoise(name, file, n, shape)
 }

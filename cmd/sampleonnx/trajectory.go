@@ -44,7 +44,7 @@ func (j *job) checkTrajectory(shape []int) error {
 	name := j.flags.trajectory
 	suffix := strings.ToLower(filepath.Ext(name))
 	if !slices.Contains([]string{".npz", ".npy", ".png"}, suffix) {
-		return usagef("--trajectory %s: the suffix must be .npz, .npy or .png", name)
+		return usagef("--trajectory %s: the suffix must be .npz or .npy, or of images .png", name)
 	}
 	if suffix == ".png" && len(shape) != 3 || suffix == ".png" && !drawable(shape) {
 		return usagef("--trajectory %s: only images have a picture; use .npz", name)

@@ -61,14 +61,14 @@ func (j *job) readValues(flag, name string, n int, shape []int) ([]float64, erro
 	return v, nil
 }
 
-// ofFlag makes a mistake in a file's contents the flag's that named it.
+// ofFlag makes a mistake in a file the flag's that named it.
 func ofFlag(flag string, err error) error {
 	var usage *usageError
 	var missing *card.Error
 	if errors.As(err, &usage) || errors.As(err, &missing) {
 		return usagef("--%s: %v", flag, err)
 	}
-	return err
+	return fmt.Errorf("--%s: %w", flag, err)
 }
 
 func shaped(shape []int) string {
@@ -84,7 +84,7 @@ func readNumbers(flag, name string) (npy.Array, error) {
 		file, key := name[:at+4], name[at+5:]
 		members, err := npy.ReadZipFile(file)
 		if err != nil {
-			return npy.Array{}, err
+			return npy.Array{}, ofFlag(flag, err)
 		}
 		a, ok := members[key]
 		if !ok {
@@ -95,7 +95,11 @@ func readNumbers(flag, name string) (npy.Array, error) {
 	if !strings.EqualFold(filepath.Ext(name), ".npy") {
 		return npy.Array{}, usagef("--%s %s: want a file .png or .npy, or FILE.npz:NAME", flag, name)
 	}
-	return npy.ReadFile(name)
+	a, err := npy.ReadFile(name)
+	if err != nil {
+		return a, ofFlag(flag, err)
+	}
+	return a, nil
 }
 
 // readMask says for every value of a sample whether it is known: a half, or where a file is white or not 0. A mask of one channel goes for all.

@@ -25,9 +25,9 @@ const verifyHelp = `sampleonnx verify compares a model and its sampling with rec
 
 Flags:
 %s
-Every figure is printed with its tolerance; the exit code is 1 if one is over. Where a replayed ODE is, what a rounding of its start does to the end
-is measured and printed beside it: step control can make an ODE chaotic, and then no other machine's arithmetic can follow it. It has failed all the
-same.
+Every figure is printed with its tolerance; the exit code is 1 if one is over. Where a replayed ODE is, what a rounding of its start does to the
+end is measured and printed beside it: step control can make an ODE chaotic, and then no other machine's arithmetic can follow it. It has failed
+all the same.
 `
 
 // errDiffers ends a comparison whose figures have been printed.

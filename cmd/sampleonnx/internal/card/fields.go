@@ -434,11 +434,11 @@ func (c *Card) positive(key string) error {
 func nearest(key string, rows []field) string {
 	best, least := "", math.MaxInt
 	for _, f := range rows {
-		if d := edits(key, f.key); d < least {
+		if d := Edits(key, f.key); d < least {
 			best, least = f.key, d
 		}
 		if _, last, ok := strings.Cut(f.key, "."); ok {
-			if d := edits(key, last); d < least {
+			if d := Edits(key, last); d < least {
 				best, least = f.key, d
 			}
 		}
@@ -446,8 +446,8 @@ func nearest(key string, rows []field) string {
 	return best
 }
 
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
+// Edits is the Levenshtein distance.
+func Edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
