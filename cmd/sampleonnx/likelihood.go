@@ -20,8 +20,8 @@ const likelihoodHelp = `sampleonnx likelihood computes log p of data under a mod
 
   sampleonnx likelihood MODEL.onnx DATA.npy [flags]
 
-Bits per dimension are those of 8-bit data. Bytes and images are dequantised, v = (b+u)/256 with u uniform on [0,1), and put on the card's range,
-or its logits, as x; --set dequant=none leaves them at v = b/255. Floats are x already, and dequantised if they are to be. The bits are
+Bits per dimension are those of 8-bit data. Bytes and images are dequantised, v = (b+u)/256 with u uniform on [0,1), and put on the card's
+range, or its logits, as x; --set dequant=none leaves them at v = b/255. Floats are x already, and dequantised if they are to be. The bits are
 -log2 p(v)/d + 8, where p(v) = p(x) dx/dv: on a range -log2 p(x)/d + log2(256/(hi-lo)). Without a range the last term is left out. log p is
 that of x.
 
