@@ -80,6 +80,8 @@
 // it that is [Flow.Encode], which gives data their codes: Flow.Sample brings
 // them back, and [Slerp] goes from one code to another.
 //
+// Package sampler/stats compares what comes out with what should.
+//
 // # Conditions
 //
 // Samples with a property are drawn by what wraps the score or the steps, and

@@ -9,16 +9,17 @@ import (
 	"strings"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 const compareHelp = `sampleonnx compare tests whether two files of samples come from one law.
 
   sampleonnx compare A.npy B.npy [flags]
 
-Elements (or, of more than 16, projections onto random directions, and the means and variances of samples) are compared by mean, variance and
-Kolmogorov-Smirnov; the laws as a whole by energy distance, unbiased MMD² and sliced Wasserstein distance, with probabilities from permutations.
-Probabilities are corrected for the number of tests. The exit code is 1 if the smallest is below --alpha.
+Elements (or, of more than 16, projections onto random directions, and onto the 8 principal ones of both files together) are compared by mean,
+variance and Kolmogorov-Smirnov, and so are mean, standard deviation and gradient energy of images; the laws as a whole by energy distance, unbiased
+MMD² and sliced Wasserstein distance, with probabilities from permutations, and by C2ST, how often the nearest known samples tell the file of
+another. Probabilities are corrected for the number of tests. The exit code is 1 if the smallest is below --alpha.
 
 Flags:
 %s`
@@ -64,18 +65,8 @@ func compare(args []string, std streams) error {
 	if !slices.Equal(shape, other) {
 		return usagef("samples of %s have shape %v, those of %s %v", f.Arg(0), shape, f.Arg(1), other)
 	}
-	dim := elements(shape)
-	o := stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed}
-	if dim > 1 && len(shape) > 1 {
-		o.Names = []string{"mean of a sample", "variance of a sample"}
-		o.Coordinates = func(x []float64) []float64 {
-			m := stats.MomentsOf(x, 1)
-			return []float64{m.Mean[0], m.Variance[0]}
-		}
-	}
-	r := comparedSamples{A: filepath.Base(f.Arg(0)), B: filepath.Base(f.Arg(1)), SamplesA: len(a) / dim, SamplesB: len(b) / dim, Alpha: *alpha}
-	r.Tests, r.P = stats.Compare(a, b, dim, o)
-	r.OK = r.P >= *alpha
+	r := compareSamples(a, b, shape, stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed})
+	r.A, r.B = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if *asJSON {
 		err = json.NewEncoder(std.out).Encode(r)
 	} else {
@@ -85,6 +76,23 @@ func compare(args []string, std streams) error {
 		err = fmt.Errorf("%s and %s are not samples of one law (p = %.2g)", r.A, r.B, r.P)
 	}
 	return err
+}
+
+// compareSamples compares samples of a shape, images by their features too.
+func compareSamples(a, b []float64, shape []int, o stats.Options) comparedSamples {
+	dim := elements(shape)
+	o.Principal = 8
+	if len(shape) > 1 && dim > 1 {
+		o.Names = featureNames[:]
+		o.Coordinates = func(x []float64) []float64 {
+			f := features(x, shape)
+			return f[:]
+		}
+	}
+	r := comparedSamples{SamplesA: len(a) / dim, SamplesB: len(b) / dim, Alpha: o.Alpha}
+	r.Tests, r.P = stats.Compare(a, b, dim, o)
+	r.OK = r.P >= o.Alpha
+	return r
 }
 
 // readSet reads an .npy file of samples, or the x of an .npz.

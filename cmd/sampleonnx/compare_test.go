@@ -2,9 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sampleonnx/cmd/sampleonnx/internal/npy"
 )
 
 // Samples of one law with other seeds are not told apart; those of another law are, by an exit code of 1.
@@ -20,7 +24,7 @@ func TestCompare(t *testing.T) {
 	noisy := file("c", model("gaussian4"), "--sampler", "heun", "-s", "3", "--sigma-max", "2")
 	code, out, stderr := command(t, "compare", a, b, "--json")
 	var r comparedSamples
-	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitDone || !r.OK || len(r.Tests) != 15 {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitDone || !r.OK || len(r.Tests) != 16 {
 		t.Errorf("%v, exit %d: %s%s", err, code, out, stderr)
 	}
 	code, out, stderr = command(t, "compare", a, noisy)
@@ -34,6 +38,52 @@ func TestCompare(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	if out := must(t, "compare", "--help"); !strings.Contains(out, "--directions") {
+		t.Error(out)
+	}
+}
+
+// Images are compared by their features, along random and principal directions, and by what a classifier sees; a table tells standard errors.
+func TestCompareImages(t *testing.T) {
+	dir := t.TempDir()
+	var names [3]string
+	r := rand.New(rand.NewPCG(5, 5))
+	for i, slope := range []float32{0, 0, 0.5} { // of the brightness down an image
+		x := make([]float32, 300*36)
+		for k := range x {
+			x[k] = float32(r.NormFloat64()) + slope*float32(k/6%6)
+		}
+		names[i] = filepath.Join(dir, string(rune('a'+i))+".npz")
+		must := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := os.Create(names[i])
+		must(err)
+		must(npy.WriteZip(f, []npy.Named{{Name: "x", Array: npy.Array{Shape: []int{300, 1, 6, 6}, Data: x}}}))
+		must(f.Close())
+	}
+	var same, other comparedSamples
+	if err := json.Unmarshal([]byte(must(t, "compare", names[0], names[1], "--json", "--points", "100")), &same); err != nil || !same.OK {
+		t.Fatalf("%v: %+v", err, same)
+	}
+	// 32 projections, 8 principal scores and 3 features with three tests each, and four of the laws.
+	if len(same.Tests) != 3*(32+8+3)+4 {
+		t.Errorf("%d tests", len(same.Tests))
+	}
+	code, out, _ := command(t, "compare", names[0], names[2], "--json", "--points", "100")
+	if err := json.Unmarshal([]byte(out), &other); err != nil || code != exitFailed {
+		t.Fatalf("%v, exit %d: %s", err, code, out)
+	}
+	for _, r := range other.Tests {
+		switch r.What {
+		case "image mean: mean", "image std: mean", "gradient energy: mean", "principal score 0: mean", "C2ST accuracy":
+			if r.Adjusted > 1e-3 {
+				t.Errorf("%s sees nothing: %+v", r.What, r)
+			}
+		}
+	}
+	if out := must(t, "compare", names[0], names[1], "--points", "100"); !strings.Contains(out, "C2ST accuracy") || !strings.Contains(out, "gradient energy: mean") || !strings.Contains(out, " ± ") {
 		t.Error(out)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/sampler"
+	"sampleonnx/sampler/stats"
 	"sampleonnx/schedules"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 // some writes the first n data of an array to a file.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 	"sampleonnx/schedules"
 )
 

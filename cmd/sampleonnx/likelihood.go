@@ -11,9 +11,9 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
+	"sampleonnx/sampler/stats"
 )
 
 const likelihoodHelp = `sampleonnx likelihood computes log p of data under a model, by the probability-flow ODE.

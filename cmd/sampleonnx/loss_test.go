@@ -14,8 +14,8 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/sampler"
+	"sampleonnx/sampler/stats"
 )
 
 // conventionNamed is a row of the table of conventions.

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 // Recorded statistics change by one command alone: verify MODEL STATS.json --record SAMPLES.npy. It replaces the numbers of one entry by those of

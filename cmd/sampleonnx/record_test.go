@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 // Recording replaces the numbers of one entry and no other byte; what was recorded verifies.

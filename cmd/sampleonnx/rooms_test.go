@@ -14,6 +14,7 @@ import (
 var rooms = map[string][]string{
 	"sampleonnx/schedules":               {},
 	"sampleonnx/sampler":                 {"sampleonnx/schedules", "sampleonnx/sampler/internal/philox"},
+	"sampleonnx/sampler/stats":           {},
 	"sampleonnx/sampler/internal/philox": {"golang.org/x/sys/cpu"}, // which vector instructions make the noise; the bits are the same
 	"sampleonnx/onnxrun/internal/kernel": {"golang.org/x/sys/cpu"},
 	"sampleonnx/onnxrun/internal/onnx":   {"github.com/owulveryck/onnx-go", "google.golang.org/protobuf/encoding/protowire", "golang.org/x/sys", "gonum.org/v1/gonum/graph"},
@@ -21,7 +22,7 @@ var rooms = map[string][]string{
 	"sampleonnx/onnxrun/internal/plan": {"sampleonnx/onnxrun/internal/ops", "sampleonnx/onnxrun/internal/onnx", "sampleonnx/onnxrun/internal/kernel",
 		"gorgonia.org/gorgonia", "gorgonia.org/tensor", "github.com/chewxy/hm", "go4.org/unsafe/assume-no-moving-gc"},
 	"sampleonnx/onnxrun": {"sampleonnx/onnxrun/internal/onnx", "sampleonnx/onnxrun/internal/ops", "sampleonnx/onnxrun/internal/plan"},
-	"sampleonnx/cmd/sampleonnx": {"sampleonnx/onnxrun", "sampleonnx/sampler", "sampleonnx/schedules",
+	"sampleonnx/cmd/sampleonnx": {"sampleonnx/onnxrun", "sampleonnx/sampler", "sampleonnx/sampler/stats", "sampleonnx/schedules",
 		"github.com/spf13/pflag", "golang.org/x/term"},
 }
 

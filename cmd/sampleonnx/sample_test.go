@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 func readNPY(t *testing.T, name string) npy.Array {

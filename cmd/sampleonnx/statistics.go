@@ -16,9 +16,11 @@ func relativeRMS(got, want []float32) float64 {
 	return math.Sqrt(diff / size)
 }
 
+var featureNames = [...]string{"image mean", "image std", "gradient energy"}
+
 // features are three numbers of an image: mean, standard deviation, and the mean square of vertical differences. Comparing few features of
 // many images is more telling than comparing every pixel.
-func features(x []float32, shape []int) [3]float64 {
+func features[T float32 | float64](x []T, shape []int) [3]float64 {
 	n := float64(len(x))
 	var mean, sq, grad float64
 	for _, v := range x {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
+	"sampleonnx/sampler/stats"
 )
 
 // chance is the probability with which each of the tests below fails although all is right. Seeds are fixed, so it was spent once.

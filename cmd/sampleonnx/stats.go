@@ -14,8 +14,8 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
-	"sampleonnx/cmd/sampleonnx/internal/stats"
 	"sampleonnx/sampler"
+	"sampleonnx/sampler/stats"
 )
 
 // goldenMoments are those of recorded samples.
@@ -172,10 +172,9 @@ func featureTests(name string, s goldenStats, x []float32, shape []int) []test {
 		}
 	}
 	var tests []test
-	names := [...]string{"image mean", "image std", "gradient energy"}
 	for k, g := range []*goldenMoments{s.ImageMean, s.ImageStd, s.GradEnergy} {
 		if g != nil && len(g.Mean) == 1 && len(g.Var) == 1 && g.N > 1 {
-			tests = append(tests, g.test(name+": "+names[k]+", ", all[k], 1)...)
+			tests = append(tests, g.test(name+": "+featureNames[k]+", ", all[k], 1)...)
 		}
 	}
 	return tests

@@ -10,36 +10,84 @@ import (
 // enough exceedances end a permutation test: what happens so often is not rare (Besag & Clifford 1991).
 const enough = 50
 
-// distances tests the laws as a whole, by permutations.
+// Energy is the energy distance of two laws (Székely & Rizzo 2004), without bias, of two samples or more of each:
+//
+//	2E‖X−Y‖ − E‖X−X'‖ − E‖Y−Y'‖
+//
+// It is 0 if and only if they are the same. The estimate may be below.
+func Energy(a, b []float64, dim int) float64 {
+	d := between(append(slices.Clone(a), b...), dim)
+	return first(pairStatistic(negated(d), len(a)/dim, len(b)/dim), len(a)/dim)
+}
+
+// MMD2 is the squared maximum mean discrepancy of two laws (Gretton et al. 2012, equation 3), without bias, of two samples or more of each:
+//
+//	E k(X,X') + E k(Y,Y') − 2E k(X,Y),  k(x,y) = Σ_h exp(−‖x−y‖²/2h²)
+//
+// with h half, once and twice the median distance of all samples. It is 0 if and only if the laws are the same. The estimate may be below.
+func MMD2(a, b []float64, dim int) float64 {
+	d := between(append(slices.Clone(a), b...), dim)
+	return first(pairStatistic(gaussians(d), len(a)/dim, len(b)/dim), len(a)/dim)
+}
+
+// SlicedWasserstein is the mean, over so many random directions, of the first Wasserstein distance of two sets' projections, the area between their
+// distribution functions (Rabin, Peyré, Delon & Bernot 2011).
+func SlicedWasserstein(a, b []float64, dim, count int, seed uint64) float64 {
+	n, m := len(a)/dim, len(b)/dim
+	return first(sliced(append(slices.Clone(a), b...), dim, n, m, directions(count, dim, seed)), n)
+}
+
+// first is a statistic of the first n points.
+func first(of func(first []int) float64, n int) float64 {
+	index := make([]int, n)
+	for i := range index {
+		index[i] = i
+	}
+	return of(index)
+}
+
+func negated(d []float64) []float64 {
+	out := make([]float64, len(d))
+	for i, v := range d {
+		out[i] = -v
+	}
+	return out
+}
+
+// gaussians is MMD2's kernel of distances.
+func gaussians(d []float64) []float64 {
+	median, out := medianOf(d), make([]float64, len(d))
+	for i, v := range d {
+		for _, h := range [...]float64{0.5, 1, 2} {
+			z := v / (h * median)
+			out[i] += math.Exp(-z * z / 2)
+		}
+	}
+	return out
+}
+
+// distances tests the laws as a whole: by permutations, and by what a classifier tells apart.
 func distances(a, b []float64, dim int, o Options) []Result {
 	a, b = thin(a, dim, o.Points), thin(b, dim, o.Points)
 	n, m := len(a)/dim, len(b)/dim
 	all := append(slices.Clone(a), b...)
 	most := int(math.Ceil(6 / o.Alpha)) // so that three tests in half of the family can reach alpha
 	d := between(all, dim)
-	median := medianOf(d)
-	energy, kernel := make([]float64, len(d)), make([]float64, len(d))
-	for i, v := range d {
-		energy[i] = -v
-		for _, h := range [...]float64{0.5, 1, 2} {
-			z := v / (h * median)
-			kernel[i] += math.Exp(-z * z / 2)
-		}
-	}
 	tests := []struct {
 		what string
 		of   func(first []int) float64
 	}{
-		{"energy distance", pairStatistic(energy, n, m)},
-		{"MMD², unbiased", pairStatistic(kernel, n, m)},
+		{"energy distance", pairStatistic(negated(d), n, m)},
+		{"MMD², unbiased", pairStatistic(gaussians(d), n, m)},
 		{"sliced Wasserstein distance", sliced(all, dim, n, m, directions(o.Directions, dim, o.Seed))},
 	}
-	out := make([]Result, len(tests))
+	accuracy, p := c2st(d, n, m, o.Seed)
+	out := make([]Result, len(tests), len(tests)+1)
 	for i, t := range tests {
 		v, p := permute(t.of, n, m, most, rand.New(rand.NewPCG(o.Seed, uint64(2+i))))
 		out[i] = Result{What: t.what, Statistic: v, P: p, half: 1}
 	}
-	return out
+	return append(out, Result{What: "C2ST accuracy", Statistic: accuracy, P: p})
 }
 
 // thin takes at most n samples, evenly.

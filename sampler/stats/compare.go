@@ -1,28 +1,32 @@
 package stats
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 )
 
 // Options are the settings of [Compare].
 type Options struct {
-	Alpha       float64 // what the family's p is compared with: it decides how many permutations are needed
-	Points      int     // at most so many samples of each kind take part in tests of all pairs
-	Directions  int     // of the sliced Wasserstein distance, and of projections
-	Seed        uint64
-	Coordinates func(x []float64) []float64 // further numbers of one sample to compare
+	Alpha      float64 // what the family's p is compared with, which decides how many permutations are needed; 0 means 1e-3
+	Points     int     // at most so many samples of each set take part in tests of all pairs, whose time is quadratic; 0 means 500
+	Directions int     // of the sliced Wasserstein distance, and at most of the projections; 0 means 128
+	Principal  int     // projections onto principal directions, of samples of more than 16 values
+	Seed       uint64  // of directions, permutations and halves
+
+	Coordinates func(x []float64) []float64 // further numbers of one sample to compare, or nil
 	Names       []string                    // theirs
 }
 
-// Result is one test. Values and their standard errors are there where both samples have one.
+// Result is one test.
 type Result struct {
 	What      string  `json:"what"`
-	A         *Value  `json:"a,omitempty"`
+	A         *Value  `json:"a,omitempty"` // what the sets have each, where it is such a number that is compared
 	B         *Value  `json:"b,omitempty"`
-	Statistic float64 `json:"statistic"`
-	P         float64 `json:"p"`
+	Statistic float64 `json:"statistic"`  // z, D, a distance, or an accuracy
+	P         float64 `json:"p"`          // of so much or more if the laws are the same
 	Adjusted  float64 `json:"p_adjusted"` // for the number of tests
 	half      int
 }
@@ -36,12 +40,17 @@ type Value struct {
 // few is the largest dimension whose elements are compared one by one; samples of more are projected.
 const few = 16
 
-// Compare tests whether two sets of samples of dim values come from one law. p is the family's: the smallest adjusted one.
+// Compare tests whether two sets of samples of dim values come from one law. p is the family's: the smallest adjusted one. There must be 4 of each;
+// below 50 or so asymptotic probabilities are rough.
 //
-// Half of it belongs to the tests of coordinates (elements, or projections onto random directions; means, variances and Kolmogorov–Smirnov), whose
-// p are asymptotic; half to the distances between laws (energy, MMD, sliced Wasserstein), whose p are those of permutations and cannot be as small
-// as one likes. In each half p is corrected by Holm's method.
+// Half of it belongs to the tests of single numbers (elements, or projections of samples of more than 16 values onto random and onto principal
+// directions; means, variances and Kolmogorov–Smirnov) and to C2ST, whose p are asymptotic; half to the distances between laws (energy, MMD², sliced
+// Wasserstein), whose p are those of permutations and cannot be as small as one likes. In each half p is corrected by Holm's method.
+//
+// Principal directions are those of both sets together. Those of one would fit it better than the other, and its variance along them be too large by
+// about the number of dimensions by that of its samples; where both have the same part in them the two sets can still be exchanged.
 func Compare(a, b []float64, dim int, o Options) (results []Result, p float64) {
+	o.Alpha, o.Points, o.Directions = cmp.Or(o.Alpha, 1e-3), cmp.Or(o.Points, 500), cmp.Or(o.Directions, 128)
 	results = append(coordinates(a, b, dim, o), distances(a, b, dim, o)...)
 	p = 1
 	for half := range 2 {
@@ -60,7 +69,8 @@ func Compare(a, b []float64, dim int, o Options) (results []Result, p float64) {
 	return results, p
 }
 
-// Holm adjusts probabilities for their number (Holm 1979).
+// Holm adjusts n probabilities for their number (Holm 1979): the k-th smallest becomes the largest of (n−j+1)p_(j), j ≤ k, and 1 at most. All those
+// below α are then wrong with a probability of α at most, however they depend on each other.
 func Holm(p []float64) []float64 {
 	order := make([]int, len(p))
 	for i := range order {
@@ -126,14 +136,18 @@ func coordinates(a, b []float64, dim int, o Options) []Result {
 	var out []Result
 	if dim <= few {
 		for k := range dim {
-			out = append(out, single("element "+itoa(k), column(a, dim, k), column(b, dim, k))...)
+			out = append(out, single("element "+strconv.Itoa(k), column(a, dim, k), column(b, dim, k))...)
 		}
 	} else {
-		n := min(o.Directions, 32)
-		d := directions(n, dim, o.Seed)
-		for k := range n {
-			v := d[k*dim : (k+1)*dim]
-			out = append(out, single("projection "+itoa(k), project(a, v), project(b, v))...)
+		along := func(name string, d []float64) {
+			for k := range len(d) / dim {
+				v := d[k*dim : (k+1)*dim]
+				out = append(out, single(name+" "+strconv.Itoa(k), project(a, v), project(b, v))...)
+			}
+		}
+		along("projection", directions(min(o.Directions, 32), dim, o.Seed))
+		if o.Principal > 0 {
+			along("principal score", Principal(thin(append(slices.Clone(a), b...), dim, 2000), dim, o.Principal))
 		}
 	}
 	if len(o.Names) > 0 {
@@ -189,8 +203,12 @@ func (m Moments) spread() *Value {
 	return &Value{m.Variance[0], m.Variance[0] * math.Sqrt(max(m.Kurtosis[0]-1, 0.1)/float64(m.N))}
 }
 
-// KolmogorovSmirnov is the largest distance of two empirical distribution functions, and its asymptotic probability with Stephens' correction
-// (Press et al., Numerical Recipes, section 14.3).
+// KolmogorovSmirnov is the largest distance D of the distribution functions of two sets of numbers, and its asymptotic probability: with
+// N = nm/(n+m) and Stephens' correction (Press et al., Numerical Recipes, section 14.3)
+//
+//	p = 2 Σ_k (−1)^{k−1} exp(−2k²λ²),  λ = (√N + 0.12 + 0.11/√N) D
+//
+// Where values are equal, as those of bytes, p is larger than it need be.
 func KolmogorovSmirnov(a, b []float64) (d, p float64) {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	n, m := float64(len(a)), float64(len(b))
@@ -222,11 +240,4 @@ func KolmogorovSmirnov(a, b []float64) (d, p float64) {
 		sign = -sign
 	}
 	return d, min(max(p, 0), 1)
-}
-
-func itoa(k int) string {
-	if k >= 10 {
-		return itoa(k/10) + string(rune('0'+k%10))
-	}
-	return string(rune('0' + k))
 }

@@ -1,20 +1,16 @@
-// Package stats compares samples: Moments, distribution functions, distances between laws, and the probabilities of both.
-//
-// Every test's p is the probability of what was seen, or worse, if the laws are the same. [Compare] makes all of them and corrects for their
-// number.
 package stats
 
 import "math"
 
-// Moments of samples: mean and variance of each of dim elements, with standard errors. That of the variance uses the fourth moment, so it holds
-// for other laws than the normal.
+// Moments of n samples: mean m and variance v of each of their elements, with Σ(x−m)²/(n−1) for v, and the kurtosis k, the fourth central moment by
+// v². Their standard errors are √(v/n) and v√((k−1)/n), for other laws than the normal too, whose k is 3.
 type Moments struct {
 	N              int
 	Mean, Variance []float64
-	Kurtosis       []float64 // fourth central moment over the variance's square
+	Kurtosis       []float64
 }
 
-// MomentsOf computes the moments of samples that lie side by side in x.
+// MomentsOf computes the moments of samples of dim values that lie side by side in x. There must be two.
 func MomentsOf(x []float64, dim int) Moments {
 	n := len(x) / dim
 	m := Moments{n, make([]float64, dim), make([]float64, dim), make([]float64, dim)}
@@ -32,18 +28,20 @@ func MomentsOf(x []float64, dim int) Moments {
 	return m
 }
 
-// ZMean compares the mean of element k with that of an independent sample, given with its variance and size.
+// ZMean compares the mean of element k with that of n independent samples, given with their variance: the difference in standard errors, which
+// is close to normal if the laws are the same.
 func (m Moments) ZMean(k int, mean, variance float64, n int) float64 {
 	return (m.Mean[k] - mean) / math.Sqrt(m.Variance[k]/float64(m.N)+variance/float64(n))
 }
 
-// ZVariance compares logarithms of variances, which are closer to normal than variances are.
+// ZVariance compares the variance of element k with that of n independent samples: the difference of their logarithms, which are closer to normal
+// than variances are, in standard errors, the kurtosis taken for both.
 func (m Moments) ZVariance(k int, variance float64, n int) float64 {
 	spread := max(m.Kurtosis[k]-1, 0.1)
 	return math.Log(m.Variance[k]/variance) / math.Sqrt(spread/float64(m.N)+spread/float64(n))
 }
 
-// TwoSided is the z that a standard normal exceeds in absolute value with probability p.
+// TwoSided is the z that a standard normal exceeds in absolute value with probability p: 1.96 for 0.05.
 func TwoSided(p float64) float64 {
 	lo, hi := 0.0, 40.0
 	for range 100 {
