@@ -27,7 +27,8 @@ type goldenMoments struct {
 // goldenStats is an entry of a file of statistics: moments of the samples, or of features of images, or how often each of a finite number of
 // images came.
 type goldenStats struct {
-	Meta goldenMeta
+	Meta     goldenMeta
+	Recorded *origin
 	goldenMoments
 	Counts     []int
 	ImageMean  *goldenMoments `json:"image_mean"`

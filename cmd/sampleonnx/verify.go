@@ -20,8 +20,12 @@ const verifyHelp = `sampleonnx verify compares a model and its sampling with rec
   sampleonnx verify MODEL.onnx TRACE.npz    replay a recorded run, draw for draw
   sampleonnx verify MODEL.onnx BPD.npz      compute recorded likelihoods again, with the same probes
   sampleonnx verify MODEL.onnx PAIRS.npz    evaluate in_* and compare with out_*
+  sampleonnx verify MODEL.onnx SAMPLES.npy  draw samples as these were drawn, with our seeds, and make all the tests of compare
   sampleonnx verify MODEL.onnx STATS.json   draw samples with our seeds and test their statistics
-  sampleonnx verify MODEL.onnx STATS.json --record SAMPLES.npy   replace what is recorded
+  sampleonnx verify MODEL.onnx STATS.json --record SAMPLES.npy|drawn [--replace]   record statistics
+
+How samples were drawn is what their own meta says (an .npz that this command wrote has one), or NAME_stats.json, stats.json or the recorded run
+NAME.npz beside NAME_samples.npy or .npz. Bytes are pictures.
 
 Flags:
 %s
@@ -39,7 +43,9 @@ type report struct {
 	Golden  string   `json:"golden"`
 	Kind    string   `json:"kind"`
 	OK      bool     `json:"ok"`
-	Figures []figure `json:"figures"`
+	Figures []figure `json:"figures,omitempty"`
+
+	Compared *comparedSamples `json:"compared,omitempty"`
 }
 
 // figure is one number and what it must not exceed (or, for a probability, fall below).
@@ -75,7 +81,7 @@ type comparison struct {
 func verify(ctx context.Context, args []string, std streams) error {
 	var c comparison
 	f := flagSet("verify")
-	f.Float64Var(&c.tol, "tol", 0, "tolerance `X` (default: 1e-5, runs of networks of images and ODEs 1e-4, bits/dim 0.01, codes 0.015)")
+	f.Float64Var(&c.tol, "tol", 0, "tolerance `X` (default: 1e-5, runs of k-diffusion and diffusers 2e-5, of networks of images and ODEs 1e-4, bits/dim 0.01, codes 0.015)")
 	f.Float64Var(&c.alpha, "alpha", 1e-4, "statistics: probability `P` of failing by chance, of all tests together")
 	f.IntVarP(&c.n, "samples", "n", 0, "statistics: draw `N` samples (default: as many as the reference)")
 	f.IntVarP(&c.batch, "batch", "b", 0, "samples the network sees at once: `B`")
@@ -83,7 +89,8 @@ func verify(ctx context.Context, args []string, std streams) error {
 	var config onnxrun.Config
 	configFlags(f, &config)
 	asJSON := f.Bool("json", false, "print one JSON object")
-	samples := f.String("record", "", "replace the statistics in STATS.json by those of `SAMPLES.npy`, drawn elsewhere as its meta says, and verify nothing")
+	samples := f.String("record", "", "put the statistics of `SAMPLES` .npy or .npz, or of samples that are drawn here, as the file's meta says, into STATS.json, and verify nothing")
+	replace := f.Bool("replace", false, "--record: in place of those that are there")
 	entry := f.String("entry", "", "--record: the `NAME` of the statistics in a file with several of this model")
 	mode := f.String("progress", "auto", "`HOW` to tell it on stderr: auto, bar, plain, none")
 	if err := parse(f, args, "a model", "a golden file"); err != nil {
@@ -103,45 +110,58 @@ func verify(ctx context.Context, args []string, std streams) error {
 	}
 	defer c.model.Close()
 	if *samples != "" {
-		return c.record(*samples, *entry, std.out)
+		return c.record(ctx, *samples, *entry, *replace, std.out)
 	}
-	if *entry != "" {
-		return usagef("--entry is of use to --record alone")
+	if *entry != "" || *replace {
+		return usagef("--entry and --replace are of use to --record alone")
 	}
 	r := report{Model: filepath.Base(c.path), Golden: filepath.Base(c.golden), OK: true}
-	if r.Kind, r.Figures, err = c.run(ctx); err != nil {
+	if err := c.run(ctx, &r); err != nil {
 		return err
 	}
 	for _, g := range r.Figures {
 		r.OK = r.OK && g.OK
 	}
+	if r.Compared != nil {
+		r.OK = r.Compared.OK
+	}
 	return r.print(std.out, *asJSON)
 }
 
 // run tells the kinds of golden files apart.
-func (c *comparison) run(ctx context.Context) (string, []figure, error) {
+func (c *comparison) run(ctx context.Context, r *report) (err error) {
+	file := make(map[string]npy.Array)
 	switch strings.ToLower(filepath.Ext(c.golden)) {
 	case ".json":
-		f, err := c.statistics(ctx)
-		return "statistics", f, err
+		r.Kind = "statistics"
+		r.Figures, err = c.statistics(ctx)
+		return err
+	case ".npy":
+		file["x"], err = npy.ReadFile(c.golden)
 	case ".npz":
+		file, err = npy.ReadZipFile(c.golden)
 	default:
-		return "", nil, usagef("%s: want a recorded run or pairs (.npz), or statistics (.json)", c.golden)
+		err = usagef("%s: want a recorded run or pairs (.npz), samples (.npy, .npz) or statistics (.json)", c.golden)
 	}
-	file, err := npy.ReadZipFile(c.golden)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
-	if _, ok := file["bpd"]; ok {
-		f, err := c.likelihood(ctx, file)
-		return "likelihood", f, err
+	has := func(name string) bool { _, ok := file[name]; return ok }
+	switch {
+	case has("bpd"):
+		r.Kind = "likelihood"
+		r.Figures, err = c.likelihood(ctx, file)
+	case has("x"):
+		r.Kind = "samples"
+		r.Compared, err = c.samples(ctx, file)
+	case has("meta"):
+		r.Kind = "replay"
+		r.Figures, err = c.replay(ctx, file)
+	default:
+		r.Kind = "pairs"
+		r.Figures, err = c.pairs(ctx, file)
 	}
-	if _, ok := file["meta"]; ok {
-		f, err := c.replay(ctx, file)
-		return "replay", f, err
-	}
-	f, err := c.pairs(ctx, file)
-	return "pairs", f, err
+	return err
 }
 
 // pairs evaluates the network on in_* and compares with out_*.
@@ -246,6 +266,8 @@ func (r report) text(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "  %-52s %11.4g  %s %-9.4g %s\n", g.What, g.Value, sign, g.Limit, verdict)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	if _, err := io.WriteString(w, b.String()); err != nil || r.Compared == nil {
+		return err
+	}
+	return r.Compared.text(w)
 }

@@ -105,6 +105,26 @@ func TestTraces(t *testing.T) {
 	}
 }
 
+// Every recorded run of k-diffusion and diffusers whose settings a model card has words for; the others are named as what they are.
+func TestLadderRuns(t *testing.T) {
+	replayed, refused := 0, 0
+	for _, path := range glob(t, filepath.Join(golden, "ladders", "*.npz")) {
+		code, out, stderr := command(t, "verify", model("mixture2"), path, "--progress", "none")
+		switch {
+		case code == exitDone:
+			replayed++
+		case code == exitUsage && (strings.Contains(stderr, "more than the model card has words for") || strings.Contains(stderr, "does not say at which levels")):
+			refused++
+		default:
+			t.Errorf("%s: exit %d: %s%s", filepath.Base(path), code, out, stderr)
+		}
+	}
+	t.Logf("%d replayed, %d refused", replayed, refused)
+	if replayed < 45 {
+		t.Errorf("only %d replayed", replayed)
+	}
+}
+
 func TestVerifyJSON(t *testing.T) {
 	trace := filepath.Join(golden, "gaussian4_ald.npz")
 	out := must(t, "verify", model("gaussian4"), trace, "--json")
