@@ -42,7 +42,7 @@ func TestAskedTooMuchOrWrong(t *testing.T) {
 		{exitUsage, `--trace "x": want one of hutchinson, exact, central`, []string{"likelihood", plane, data, "--trace", "x"}},
 		{exitUsage, "--alpha 2: want 1e-6 or more", []string{"compare", data, data, "--alpha", "2"}},
 		{exitUsage, "--points 3: want 50 to", []string{"compare", data, data, "--points", "3"}},
-		{exitUsage, "help dance: want one of bench, compare, decode, encode, inspect, interpolate, likelihood, loss, run, verify", []string{"help", "dance"}},
+		{exitUsage, "help dance: want one of bench, compare, decode, encode, inspect, interpolate, likelihood, loss, plan, run, verify", []string{"help", "dance"}},
 		{exitFailed, "cannot write", []string{"likelihood", plane, data, "-o", filepath.Join(dir, "nowhere", "p.npz")}},
 	} {
 		code, out, stderr := command(t, c.args...)

@@ -95,19 +95,26 @@ func compareSamples(a, b []float64, shape []int, o stats.Options) comparedSample
 	return r
 }
 
-// readSet reads an .npy file of samples, or the x of an .npz.
+// readSamplesFile reads an .npy file, or the x of an .npz.
+func readSamplesFile(name string) (npy.Array, error) {
+	if !strings.EqualFold(filepath.Ext(name), ".npz") {
+		return npy.ReadFile(name)
+	}
+	file, err := npy.ReadZipFile(name)
+	if err != nil {
+		return npy.Array{}, err
+	}
+	a, ok := file["x"]
+	if !ok {
+		return a, usagef("%s has no x", name)
+	}
+	return a, nil
+}
+
+// readSet reads samples, 50 or more, all finite.
 func readSet(name string) (x []float64, shape []int, err error) {
-	var a npy.Array
-	if strings.EqualFold(filepath.Ext(name), ".npz") {
-		file, err := npy.ReadZipFile(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		var ok bool
-		if a, ok = file["x"]; !ok {
-			return nil, nil, usagef("%s has no x", name)
-		}
-	} else if a, err = npy.ReadFile(name); err != nil {
+	a, err := readSamplesFile(name)
+	if err != nil {
 		return nil, nil, err
 	}
 	if len(a.Shape) < 1 || a.Shape[0] < 50 || elements(a.Shape[1:]) < 1 {

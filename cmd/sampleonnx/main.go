@@ -11,6 +11,7 @@
 //	sampleonnx interpolate MODEL [DATA.npy]  what lies between data, or random codes
 //	sampleonnx loss MODEL DATA.npy           how well it knows the score, by noise level
 //	sampleonnx compare A.npy B.npy           test whether samples have one law
+//	sampleonnx plan [DATA.npy]               noise levels and a step size for annealed Langevin
 //
 // This package knows files and flags; the packages onnxrun, sampler and schedules do the work. The way is the same for every verb that follows a
 // score: flags and files make a model card of what the network is (resolve.go), the card makes a sampler (recipe.go) and the score that it wants of
@@ -91,7 +92,7 @@ func guarded(ctx context.Context, args []string, std streams) (err error) {
 
 func dispatch(ctx context.Context, args []string, std streams) error {
 	if len(args) == 0 {
-		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood|encode|decode|interpolate|loss MODEL ..., or sampleonnx compare A B; see sampleonnx --help")
+		return usagef("no model given: sampleonnx MODEL.onnx [flags], or sampleonnx run|inspect|bench|verify|likelihood|encode|decode|interpolate|loss MODEL ..., or sampleonnx compare A B, or sampleonnx plan; see sampleonnx --help")
 	}
 	if verb, ok := verbs()[args[0]]; ok {
 		return verb(ctx, args[1:], std)
@@ -125,6 +126,7 @@ func verbs() map[string]func(ctx context.Context, args []string, std streams) er
 		"encode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, true) },
 		"decode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, false) },
 		"compare": func(_ context.Context, args []string, std streams) error { return compare(args, std) },
+		"plan":    func(_ context.Context, args []string, std streams) error { return planLadder(args, std) },
 		"help":    helpVerb, "version": printVersion, "--version": printVersion,
 	}
 }

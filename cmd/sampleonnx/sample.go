@@ -104,6 +104,7 @@ const sampleHelp = `sampleonnx draws samples from a score network in an ONNX fil
   sampleonnx interpolate MODEL.onnx DATA.npy  what lies between data
   sampleonnx loss MODEL.onnx DATA.npy         how well it knows the score of data, by noise level
   sampleonnx compare A.npy B.npy              test whether samples have one law
+  sampleonnx plan DATA.npy                    noise levels and step size of annealed Langevin, from data or their size
 
 What the network expects and how it wants to be sampled is its model card: MODEL.score.json beside it, or score.* in its metadata; flags win.
 
