@@ -180,6 +180,9 @@ func conventions() []convention {
 			card: []string{"--sde", "ve", "sigmas=" + join(geometric), "--schedule", "index", "time_kind=index_desc"}, sigmas: append(slices.Clone(geometric), 0), prior: hi},
 		{name: "EDM F", time: b, noise: added(exp(4)), output: "edm_F", data: 0.5, cIn: "edm", card: with(edmCard, "time_kind=log_sigma_4", "sigma_data=0.5"), sigmas: ve, prior: hi},
 		{name: "EDM F that scales inside", time: b, noise: added(same), output: "edm_F", data: 0.5, card: with(edmCard, "time_kind=sigma", "sigma_data=0.5", "c_in=none"), sigmas: ve, prior: hi},
+		{name: "EDM's VE", time: b, noise: added(func(g *graph, t string) string { return g.op("Mul", exp(1)(g, t), g.c(2)) }), output: "score_sigma",
+			card: with(edmCard, "time_kind=log_half_sigma"), sigmas: ve, prior: hi},
+		iDDPM(50, n),
 		{name: "EDM D", time: b, noise: added(same), output: "D", card: with(edmCard, "time_kind=sigma"), sigmas: ve, prior: hi},
 		{name: "k-diffusion's V", time: b, noise: added(tan), output: "v", data: 1, cIn: "edm", card: with(veCard, "time_kind=atan", "sigma_data=1", "c_in=edm"), sigmas: ve, prior: hi},
 		{name: "V with c_in vp", time: b, noise: added(same), output: "v", data: 1, cIn: "vp", card: with(veCard, "time_kind=sigma", "c_in=vp"), sigmas: ve, prior: hi},
@@ -240,6 +243,30 @@ func conventions() []convention {
 		}
 	}
 	return list
+}
+
+// iDDPM is a network of Nichol & Dhariwal's as EDM's code sees it: D = x − σ F(x/√(1+σ²), M−1−j) at the levels u_j, which its recursion makes of
+// ᾱ_j = sin²(πj/2M·1.008), the highest first (Karras et al. 2022, table 1 and appendix C.3.4).
+func iDDPM(levels, n int) convention {
+	bar := func(j int) float64 {
+		s := math.Sin(math.Pi / 2 * float64(j) / float64(levels) / 1.008)
+		return s * s
+	}
+	u := make([]float64, levels+1)
+	for j := levels; j > 0; j-- {
+		u[j-1] = math.Sqrt((u[j]*u[j]+1)/max(bar(j-1)/bar(j), 1e-3) - 1)
+	}
+	var alphas, sigmas, ladder []float64
+	for i := range levels { // the network's index is M−1−j
+		s := u[levels-1-i]
+		alphas, sigmas = append(alphas, 1/math.Hypot(1, s)), append(sigmas, s/math.Hypot(1, s))
+	}
+	for _, i := range schedules.Linspace.DDIM(levels, n, 0) {
+		ladder = append(ladder, u[levels-1-i])
+	}
+	return convention{name: "EDM's iDDPM", time: []int{-1}, output: "eps", sigmas: append(ladder, 0), prior: math.Hypot(1, u[0]),
+		noise: func(g *graph, t string) (string, string) { return told(alphas, sigmas)(g, g.cast(t, isInt64)) },
+		card:  []string{"--sde", "ddpm", "time_kind=index_desc", "beta_schedule=squaredcos_cap_v2", fmt.Sprintf("levels=%d", levels)}}
 }
 
 func join(v []float64) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ","), "[]") }

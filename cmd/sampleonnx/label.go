@@ -27,6 +27,8 @@ func (r *recipe) relabel(c *card.Card) {
 		r.label = func(t float64) float64 { return math.Log(r.sigma(t)) }
 	case "log_sigma_4":
 		r.label = func(t float64) float64 { return math.Log(r.sigma(t)) / 4 }
+	case "log_half_sigma":
+		r.label = func(t float64) float64 { return math.Log(r.sigma(t) / 2) }
 	case "atan":
 		r.label = func(t float64) float64 { // of the noise beside the datum
 			a, s := r.path.Marginal(t)

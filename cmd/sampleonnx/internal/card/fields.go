@@ -96,9 +96,9 @@ func Outputs() []string {
 }
 
 // TimeKinds are the things that a network may want as its time. index counts from the largest noise (0) down the ladder, as NCSN does;
-// index_desc counts from the smallest.
+// index_desc counts from the smallest. log_sigma_4 is ln(σ)/4, log_half_sigma ln(σ/2), which EDM's code tells the networks of Song et al.'s VE.
 func TimeKinds() []string {
-	return []string{"sigma", "log_sigma", "log_sigma_4", "t", "t_scaled", "index", "index_desc", "atan", "none"}
+	return []string{"sigma", "log_sigma", "log_sigma_4", "log_half_sigma", "t", "t_scaled", "index", "index_desc", "atan", "none"}
 }
 
 // SDEs are the forward processes.
