@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"image/png"
 	"io"
 	"math"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
-	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
 )
@@ -39,7 +37,8 @@ const interpolateHelp = `sampleonnx interpolate draws what lies between data: it
   sampleonnx interpolate MODEL.onnx DATA.npy [flags]   between the data 0 and 1, 2 and 3, ...
   sampleonnx interpolate MODEL.onnx [flags]            between codes drawn at random
 
-The first and the last of a row are the data themselves, decoded from their codes. A row is of one class, and so are the data at its ends.
+The first and the last of a row are the data themselves, decoded from their codes. A row is of one class, and so are the data at its ends. Between
+samples of a sampler that uses noise there is sampleonnx MODEL.onnx --between N.
 
 Flags:
 %s`
@@ -307,18 +306,8 @@ func interpolate(ctx context.Context, args []string, std streams) error {
 	if err := p.along(ctx, p.net.rows(pairs, *n), x, false); err != nil {
 		return err
 	}
-	d := drawn{x: x, n: pairs * *n, shape: shape, view: displayOf(p.card), meta: p.meta()}
-	if format == ".png" && len(shape) == 3 {
-		values, r := d.view.apply(x)
-		img, err := picture.Rows(values, *n, pairs, shape, r)
-		if err != nil {
-			return err
-		}
-		err = writeWhole(p.output, std.out, func(w io.Writer) error { return png.Encode(w, img) })
-		if err != nil {
-			return err
-		}
-	} else if err := save(p.output, format, std.out, d); err != nil {
+	d := drawn{x: x, n: pairs * *n, shape: shape, view: displayOf(p.card), meta: p.meta(), columns: *n}
+	if err := save(p.output, format, std.out, d); err != nil {
 		return err
 	}
 	p.tell(d.n, "samples", began)

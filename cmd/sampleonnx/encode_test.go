@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"image/png"
 	"math"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/sampler"
 	"sampleonnx/sampler/stats"
 )
 
@@ -137,6 +139,37 @@ func TestInterpolate(t *testing.T) {
 	for verb, want := range map[string]string{"encode": "one code each", "decode": "from the noise", "interpolate": "great circle"} {
 		if out := must(t, verb, "--help"); !strings.Contains(out, want) || !strings.Contains(out, "--rtol") {
 			t.Errorf("%s --help: %s", verb, out)
+		}
+	}
+}
+
+// The ends of a row are two samples of the run without rows; between them the noise is normal, and the samples are of the law, one near the other.
+func TestBetween(t *testing.T) {
+	const row = 9
+	for _, how := range [][]string{{"--steps-per-level", "2"}, {"--sampler", "dpmpp_2m_sde"}, {"--sampler", "ode"}} {
+		args := append([]string{model("gaussian4")}, how...)
+		plain := drawNPY(t, append(args, "-n", "4")...)
+		rows := drawNPY(t, append(args, "-n", "18", "--between", "9", "-b", "5")...)
+		for i, at := range []int{0, row - 1, row, 2*row - 1} {
+			closeTo(t, fmt.Sprintf("%v: end %d", how, i), rows[4*at:4*at+4], plain[4*i:4*i+4], 1e-4)
+		}
+	}
+	z := make([]float32, 3*40000)
+	if err := (turning{sampler.Philox(3), 3}).Normal(z, sampler.Draw{Dim: 40000}); err != nil {
+		t.Fatal(err)
+	}
+	m := stats.MomentsOf(float64s(z[40000:80000]), 1)
+	if math.Abs(m.Mean[0]) > 5/200. || math.Abs(m.Variance[0]-1) > 5*math.Sqrt(2)/200 || math.Abs(m.Kurtosis[0]-3) > 5*math.Sqrt(24)/200 {
+		t.Errorf("half way mean %.4f, variance %.4f, kurtosis %.3f", m.Mean[0], m.Variance[0], m.Kurtosis[0])
+	}
+	start := drawNPY(t, model("digits_ncsnv2"), "-n", "3", "--between", "3", "--sigmas", "0.01", "--eps", "1e-30", "--steps-per-level", "1", "--denoise=false")
+	closeTo(t, "a uniform start", start[:784], start[784:1568], 1e-6)
+	for want, args := range map[string][]string{
+		"--between 5: want 2 or more, and --samples a multiple, not 16": {"--between", "5"}, "--between 1: want 2": {"--between", "1"},
+		"only noise of --rng philox turns": {"--between", "4", "--rng", "jax"},
+	} {
+		if code, _, stderr := command(t, append([]string{model("gaussian4")}, args...)...); code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
 		}
 	}
 }

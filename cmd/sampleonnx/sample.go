@@ -25,6 +25,7 @@ const maxSamples = 8 << 30
 // sampleFlags are the flags of the main verb.
 type sampleFlags struct {
 	n, batch, steps       int
+	between               int // samples in a row whose noise turns, or 0
 	config                onnxrun.Config
 	seed                  uint64
 	output, trajectory    string
@@ -50,6 +51,7 @@ func (s *sampleFlags) groups() []group {
 
 	drawing.IntVarP(&s.n, "samples", "n", 16, "how many samples to draw: `N`")
 	drawing.Uint64VarP(&s.seed, "seed", "s", 0, "`SEED`; sample i depends on the model, the settings, this and i alone")
+	drawing.IntVar(&s.between, "between", 0, "rows of `N` samples: the first and the last are two, and the noise of those between turns from the one's to the other's")
 	drawing.StringVar(&s.rng, "rng", "philox", "random numbers: `NAME` philox, torch (those of torch.manual_seed on a CPU: a sample depends on the batch), or jax (those of jax.random.PRNGKey, split for every draw)")
 	drawing.StringVar(&s.noise, "noise", "", "take all random numbers from `FILE.npz`: noise[k,n,...], and perhaps x_init")
 
@@ -194,6 +196,10 @@ func (s *sampleFlags) asked(f *pflag.FlagSet) (asked, error) {
 		return a, err
 	}
 	switch {
+	case f.Changed("between") && (s.between < 2 || s.n%s.between != 0):
+		return a, usagef("--between %d: want 2 or more, and --samples a multiple, not %d", s.between, s.n)
+	case s.between > 0 && (s.rng != "philox" || s.noise != ""):
+		return a, usagef("--between %d: only noise of --rng philox turns", s.between)
 	case s.rng != "philox" && s.noise != "":
 		return a, usagef("--rng %s is of no use with --noise", s.rng)
 	case f.Changed("seed") && s.noise != "":
@@ -351,7 +357,7 @@ func (j *job) defaultBatch(dim int) int {
 // draw draws the samples, and writes the trajectory.
 func (j *job) draw(ctx context.Context, std streams) (drawn, error) {
 	n, dim := j.flags.n, elements(j.card.Shape)
-	d := drawn{x: make([]float32, n*dim), n: n, shape: j.card.Shape, view: displayOf(j.card)}
+	d := drawn{x: make([]float32, n*dim), n: n, shape: j.card.Shape, view: displayOf(j.card), columns: j.flags.between}
 	bar := newProgress(std.err, progressMode(j.flags.progress, j.flags.quiet, std.err), n)
 	defer bar.done()
 	film := newFilm(j.flags.trajectory, n, dim, j.recipe.mean)
@@ -373,6 +379,9 @@ func (j *job) batches(ctx context.Context, x []float32, trace func(b *sampler.Ba
 	for first := 0; first < n; first += j.flags.batch {
 		k := min(j.flags.batch, n-first)
 		b := &sampler.Batch{X: x[first*dim : (first+k)*dim], Dim: dim, First: uint64(first), Noise: sampler.Philox(j.flags.seed)}
+		if j.flags.between > 0 {
+			b.Noise = turning{b.Noise, uint64(j.flags.between)}
+		}
 		switch j.flags.rng {
 		case "torch":
 			b.Noise = &sampler.Torch{Seed: j.flags.seed}
@@ -487,7 +496,7 @@ func displayOf(c *card.Card) display {
 // meta is what the .npz output remembers of how it was made.
 func (j *job) meta(path string) string {
 	m := map[string]any{
-		"model": filepath.Base(path), "samples": j.flags.n, "seed": j.flags.seed, "rng": j.flags.rng, "batch": j.flags.batch, "noise": filepath.Base(j.flags.noise),
+		"model": filepath.Base(path), "samples": j.flags.n, "seed": j.flags.seed, "rng": j.flags.rng, "batch": j.flags.batch, "between": j.flags.between, "noise": filepath.Base(j.flags.noise),
 		"card": json.RawMessage(j.card.JSON()), "version": version(),
 	}
 	if c := j.flags.condition.meta(); c != nil {

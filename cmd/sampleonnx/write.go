@@ -27,6 +27,8 @@ type drawn struct {
 	shape []int
 	view  display
 	meta  string // JSON: what it takes to draw the same again
+
+	columns int // of a picture of images; 0: as square as it goes
 }
 
 // display says how the model's numbers become brightness.
@@ -85,6 +87,9 @@ func draw(d drawn) (image.Image, error) {
 		return picture.Scatter(d.x)
 	}
 	x, r := d.view.apply(d.x)
+	if d.columns > 0 {
+		return picture.Rows(x, d.columns, d.n/d.columns, d.shape, r)
+	}
 	return picture.Grid(x, d.n, d.shape, r)
 }
 
