@@ -15,8 +15,8 @@
 //
 // This package knows files and flags; the packages onnxrun, sampler and schedules do the work. The way is the same for every verb that follows a
 // score: flags and files make a model card of what the network is (resolve.go), the card makes a sampler (recipe.go) and the score that it wants of
-// what the network returns (score.go), for the classes that are asked for (guided.go), and write.go puts the result into a file. There is one file
-// a verb.
+// what the network returns (score.go), for the classes that are asked for (guided.go), and write.go puts the result into a file. The card knows what
+// was read of it, so that a flag that nothing needed is refused. There is one file a verb.
 package main
 
 import (

@@ -152,7 +152,7 @@ func (r *recipe) predictorCorrector(c *card.Card) error {
 		norm := sampler.Norm(slices.Index(card.CorrectorNorms(), card.Use(c, &s.CorrectorNorm)))
 		r.coupled = norm == sampler.NormBatch
 		pc.Corrector = sampler.LangevinCorrector{SNR: card.Use(c, &s.SNR), Steps: card.Use(c, &s.CorrectorSteps), Norm: norm}.Step
-		if dim := elements(c.Shape); stepVaries(dim, s.SNR) {
+		if dim := elements(c.Shape); stepVaries(dim) {
 			r.warn("in %d dimensions the corrector langevin's step varies with the sample and widens the law; ald is the one for few", dim)
 		}
 	case "ald":

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -299,8 +298,8 @@ func pcDefaults(c *card.Card, set func(string, any, string)) {
 	switch {
 	case isVE(c):
 		set("sampler.predictor", "reverse_diffusion", "")
-		if r := cmp.Or(c.Sampler.SNR, usualSNR); stepVaries(elements(c.Shape), r) {
-			set("sampler.corrector", "ald", fmt.Sprintf(" (of samples with %.0f values or more it is langevin)", math.Ceil(4/(r*r))))
+		if stepVaries(elements(c.Shape)) {
+			set("sampler.corrector", "ald", fmt.Sprintf(" (of samples with %.0f values or more it is langevin)", math.Ceil(4/(usualSNR*usualSNR))))
 		} else {
 			set("sampler.corrector", "langevin", "")
 		}
@@ -323,9 +322,9 @@ func pcDefaults(c *card.Card, set func(string, any, string)) {
 
 const usualSNR = 0.16
 
-// stepVaries reports whether the Langevin corrector's step α = 2(r‖z‖/‖s‖)² changes from sample to sample by too much. Langevin dynamics with a step
-// that depends on the state, and no drift for it, draws from p/α ∝ p‖s‖² in place of p, and a step that depends on its own noise makes that larger:
-// in d dimensions each adds 2/d to the variance of a normal law, to first order; at 4 and below moments of the step are infinite where ‖s‖ → 0.
-// Any step of this size adds r² by being finite, so where 4/d is more than r² the step of the corrector ald is the better one, which is what
-// langevin's tends to: ‖z‖/‖s‖ → σ for a score of pure noise.
-func stepVaries(dim int, r float64) bool { return 4/float64(dim) > r*r }
+// stepVaries reports whether the Langevin corrector's step α = 2(r‖z‖/‖s‖)² changes too much from sample to sample. Langevin dynamics with a step that
+// depends on the state, and no drift for it, draws from p/α ∝ p‖s‖² in place of p; and a step that depends on its own noise adds more noise than its
+// mean would. Of a normal law in d dimensions each makes the variance larger by 2/d, to first order; at d = 4 and below moments of the step are
+// infinite, where ‖s‖ → 0. Any step of this size adds r² by being finite. So from d = 4/r² on, 157 with the usual r, what varies is the lesser error.
+// Below, the corrector is ald, whose step is the one that langevin's comes to in many dimensions: ‖z‖/‖s‖ → σ where the score is that of noise.
+func stepVaries(dim int) bool { return 4/float64(dim) > usualSNR*usualSNR }
