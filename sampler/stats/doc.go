@@ -6,7 +6,7 @@
 // the same: of all tests together, whatever their number. results has every test by itself.
 //
 //	test                what it sees                     its probability  from
-//	Moments             mean and variance of a number    normal           with the fourth moment, so for any law
+//	Welch               mean and spread of a number      Student's t      Welch 1947; Brown & Forsythe 1974
 //	KolmogorovSmirnov   the law of a number              asymptotic       Kolmogorov 1933; Stephens 1970
 //	Energy              any difference of laws           permutations     Székely & Rizzo 2004
 //	MMD2                any difference, by its scale     permutations     Gretton et al. 2012

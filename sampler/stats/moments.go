@@ -41,6 +41,57 @@ func (m Moments) ZVariance(k int, variance float64, n int) float64 {
 	return math.Log(m.Variance[k]/variance) / math.Sqrt(spread/float64(m.N)+spread/float64(n))
 }
 
+// Welch compares the means of element 0 of two sets of samples: t, their difference in standard errors, and the probability of so much either way if
+// the laws have one mean and are normal, whatever their variances (Welch 1947). Other laws come to it with more samples.
+func Welch(a, b Moments) (t, p float64) {
+	ea, eb := a.Variance[0]/float64(a.N), b.Variance[0]/float64(b.N)
+	if ea+eb == 0 {
+		if a.Mean[0] == b.Mean[0] {
+			return 0, 1
+		}
+		return math.Copysign(math.Inf(1), a.Mean[0]-b.Mean[0]), 0
+	}
+	t = (a.Mean[0] - b.Mean[0]) / math.Sqrt(ea+eb)
+	freedom := (ea + eb) * (ea + eb) / (ea*ea/float64(a.N-1) + eb*eb/float64(b.N-1))
+	return t, 2 * StudentTail(math.Abs(t), freedom)
+}
+
+// StudentTail is the probability that Student's t with k degrees of freedom is t or more, for t of 0 or more: half the regularised incomplete beta
+// function I_x(k/2, ½) at x = k/(k+t²), by its continued fraction (Press et al., Numerical Recipes, section 6.4).
+func StudentTail(t, k float64) float64 {
+	a, b, x := k/2, 0.5, k/(k+t*t)
+	if !(x > 0) {
+		return 0
+	}
+	mirrored := x > (a+1)/(a+b+2) // where the fraction converges slowly, the other side's does not
+	if mirrored {
+		a, b, x = b, a, 1-x
+	}
+	if x == 0 {
+		return 0.5
+	}
+	la, _ := math.Lgamma(a)
+	lb, _ := math.Lgamma(b)
+	lab, _ := math.Lgamma(a + b)
+	front := math.Exp(lab-la-lb+a*math.Log(x)+b*math.Log1p(-x)) / a
+	c, d := 1.0, 1/(1-(a+b)*x/(a+1))
+	h := d
+	for n := 1.0; n < 1000; n++ {
+		for _, step := range [...]float64{n * (b - n) * x / ((a + 2*n - 1) * (a + 2*n)), -(a + n) * (a + b + n) * x / ((a + 2*n) * (a + 2*n + 1))} {
+			d = 1 / (1 + step*d)
+			c = 1 + step/c
+			h *= c * d
+		}
+		if math.Abs(c*d-1) < 1e-15 {
+			break
+		}
+	}
+	if mirrored {
+		return (1 - front*h) / 2
+	}
+	return front * h / 2
+}
+
 // TwoSided is the z that a standard normal exceeds in absolute value with probability p: 1.96 for 0.05.
 func TwoSided(p float64) float64 {
 	lo, hi := 0.0, 40.0
