@@ -56,13 +56,12 @@ func ladderRun(source, text string) (g goldenMeta, first, last float64, err erro
 	if levels == nil && name != "dpm_adaptive" {
 		return g, 0, 0, usagef("%s: its meta does not say at which levels it was run", source)
 	}
-	text = fmt.Sprint(levels)
 	add := func(there bool, key string, value any) {
 		if there {
 			g.more = append(g.more, setting{key, fmt.Sprint(value), source})
 		}
 	}
-	add(levels != nil, "sampler.sigmas", strings.ReplaceAll(strings.Trim(text, "[]"), " ", ","))
+	add(levels != nil, "sampler.sigmas", strings.ReplaceAll(strings.Trim(fmt.Sprint(levels), "[]"), " ", ","))
 	add(m.Order > 0 && name != "dpmpp_2m_sde", "sampler.order", m.Order)
 	add(strings.HasSuffix(name, "_a") || strings.HasSuffix(name, "_sde") || name == "ddim", "sampler.eta", m.eta())
 	add(m.SChurn > 0, "sampler.s_churn", m.SChurn)

@@ -335,14 +335,9 @@ func (c *comparison) numbers(shape []int, x []float32) map[string]any {
 		for k, name := range []string{"image_mean", "image_std", "grad_energy"} {
 			values[name] = moments(all[k], 1)
 		}
-		// Images of one channel are recorded as rows.
-		h, w := shape[1], shape[2]
-		var rows [][]float64
-		mean := values["mean"].([]float64)
-		for i := 0; i < h && shape[0] == 1; i++ {
-			rows = append(rows, mean[i*w:(i+1)*w])
+		if shape[0] == 1 { // as rows
+			values["pixel_mean"] = slices.Collect(slices.Chunk(values["mean"].([]float64), shape[2]))
 		}
-		values["pixel_mean"] = rows
 	}
 	return values
 }
@@ -413,15 +408,18 @@ func moments(x []float64, dim int) map[string]any {
 	for i := range dim {
 		meanError[i], varianceError[i] = math.Sqrt(m.Variance[i]/n), m.Variance[i]*math.Sqrt(2/(n-1))
 	}
-	if dim <= 64 { // larger samples have none
-		for i := range dim {
-			cov[i] = make([]float64, dim)
-			for j := range dim {
-				for k := range m.N {
-					cov[i][j] += (x[k*dim+i] - m.Mean[i]) * (x[k*dim+j] - m.Mean[j]) / (n - 1)
-				}
+	values := map[string]any{"n": m.N, "mean": m.Mean, "var": m.Variance, "mean_se": meanError, "var_se": varianceError}
+	if dim > 64 { // larger samples have no covariance
+		return values
+	}
+	for i := range dim {
+		cov[i] = make([]float64, dim)
+		for j := range dim {
+			for k := range m.N {
+				cov[i][j] += (x[k*dim+i] - m.Mean[i]) * (x[k*dim+j] - m.Mean[j]) / (n - 1)
 			}
 		}
 	}
-	return map[string]any{"n": m.N, "mean": m.Mean, "var": m.Variance, "mean_se": meanError, "var_se": varianceError, "cov": cov}
+	values["cov"] = cov
+	return values
 }
