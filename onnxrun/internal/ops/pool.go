@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"slices"
 
 	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
@@ -67,6 +68,8 @@ func lowerPool(c *Call) (*Kernel, error) {
 	}
 	pad := c.Int("count_include_pad", 0) != 0
 	switch {
+	case IsFloat32(x.DType) && x.Layout == Blocked && w.inside() && len(w.in) <= 3 && w.taps() <= lanewiseTaps:
+		bindMeans(k, w, x)
 	case IsFloat32(x.DType):
 		bindAveragePool[float32](k, w, x, pad)
 	case x.DType == onnx.Double:
@@ -316,6 +319,36 @@ func (w *window) columnMajor(at int) int {
 		at /= w.in[d]
 	}
 	return out
+}
+
+// lanewiseTaps bounds the windows for which the mean is a convolution.
+const lanewiseTaps = 64
+
+// bindMeans is AveragePool of windows that lie inside the input, as a convolution of
+// every channel by itself: the sum over a window, times one over its size.
+func bindMeans(k *Kernel, w *window, x Type) {
+	given := kernel.Depthwise{C: x.Shape[1], Scale: float32(1 / float64(w.taps())), Window: w.kernels()}
+	given.PD, given.PH, given.PW = volume(w.in, 1) // without the padding that no window reads
+	k.Algo = "lanewise"
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		g := given
+		g.Init()
+		ones := slices.Repeat([]float32{1}, g.PackedLen())
+		blocks := kernel.Blocks(g.C)
+		items := x.Shape[0] * blocks
+		parts, step := divide(items, float64(g.Taps()*g.Rows()*g.OW)/2)
+		return []Task{{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, items)
+			for i := lo; i < hi; i++ {
+				n, b := i/blocks, i%blocks
+				g.Run(dst[n*g.DstLen():], src[n*g.SrcLen():], ones, nil, nil, b, b+1, 0, g.Rows(), kernel.ActNone)
+			}
+		}}}
+	}
 }
 
 func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {

@@ -35,6 +35,8 @@ var fusions = []struct {
 	{"InstanceNorm++, affine", fuseInstanceNormPlusAffine},
 	{"InstanceNorm++ and activation", fuseInstanceNormPlusAct},
 	{"mean pooling", fuseMeanPool},
+	{"means of blocks", fuseBlockMean},
+	{"repeated pixels", fuseRepeat},
 	{"GELU", fuseGelu},
 	{"Linear", fuseLinear},
 }
@@ -123,6 +125,7 @@ func fusedNode(last *node, op string, attrs map[string]onnx.Attr, in ...*value) 
 }
 
 func intAttr(v int) onnx.Attr       { return onnx.Attr{Kind: onnx.AttrInt, Int: int64(v)} }
+func strAttr(v string) onnx.Attr    { return onnx.Attr{Kind: onnx.AttrString, String: v} }
 func floatAttr(v float32) onnx.Attr { return onnx.Attr{Kind: onnx.AttrFloat, Float: v} }
 
 // fuseSiLU: x·sigmoid(x), as every exporter writes it.
@@ -274,7 +277,7 @@ func fuseConvAct(m *matcher, n *node) *node {
 	if c == nil || hasAttr(c, "act") {
 		return nil
 	}
-	return withConv(n, c, nil, "act", onnx.Attr{Kind: onnx.AttrString, String: act})
+	return withConv(n, c, nil, "act", strAttr(act))
 }
 
 func hasAttr(n *node, name string) bool { _, ok := n.src.Attrs[name]; return ok }

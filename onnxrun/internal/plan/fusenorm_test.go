@@ -107,7 +107,7 @@ func (w written) build(t *testing.T) (*Program, []*ops.Tensor) {
 			case strings.HasPrefix(v, "@"):
 				attrs[k] = onnx.Attr{Kind: onnx.AttrInts, Ints: numbers(v[1:])}
 			case strings.Contains(v, ">"): // an equation
-				attrs[k] = onnx.Attr{Kind: onnx.AttrString, String: v}
+				attrs[k] = strAttr(v)
 			case strings.ContainsAny(v, "."):
 				f, err := strconv.ParseFloat(v, 32)
 				if err != nil {
