@@ -15,6 +15,7 @@ var fusions = []struct {
 	name string
 	try  func(*matcher, *node) *node
 }{
+	{"sum with zeros", fuseZeros},
 	{"FIR", fuseFIR},
 	{"FIR, depthwise", fuseSharedFilter},
 	{"NIN", fuseNIN},
@@ -140,6 +141,16 @@ func fuseSiLU(m *matcher, n *node) *node {
 		}
 	}
 	return nil
+}
+
+// fuseZeros: x + 0, as networks write it that sum up in a loop. That −0 + 0 is 0 is
+// given up.
+func fuseZeros(m *matcher, n *node) *node {
+	x, zeros := m.affine(n, "Add")
+	if x == nil || !all(zeros, 0) || !slices.Equal(x.Shape, n.out[0].Shape) {
+		return nil
+	}
+	return standardNode(n, "Identity", 13, nil, x)
 }
 
 // fuseGroupNorm: both of PyTorch's exporters write GroupNorm(x, γ, β) as
