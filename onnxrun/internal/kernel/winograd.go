@@ -219,11 +219,11 @@ func (c *Winograd) Multiply(m, u, v, packed []float32, at0, at1, group int) {
 			for r := at0; r < at1; {
 				rows := evenly(at1-r, rmax)
 				t.a, t.c = from[r*c.vstep:], to[r*Block:]
+				t.addTo(b > 0)
 				t.run(rows, cols)
 				r += rows
 			}
 		}
-		t.acc = 1
 	}
 }
 
