@@ -38,21 +38,6 @@ func (p *Program) tiled(l tiling) (*Plan, error) {
 	if !ok {
 		return nil, nil
 	}
-	try := func(n int) (*Plan, error) {
-		small, err := l.build(n)
-		if err != nil || !g.alike(small) { // the batch size is written into the graph
-			return nil, stopped(g.ctx)
-		}
-		small.alone = true
-		if err = l.finish(small); err != nil {
-			return nil, stopped(g.ctx)
-		}
-		tile, err := p.finish(small, typesOf(small.in))
-		if err != nil {
-			return nil, stopped(g.ctx)
-		}
-		return p.inTiles(l, tile, rows)
-	}
 	if g.widest()/rows*56 <= tileArena {
 		for _, most := range []int{448, 224, 112, 56} {
 			if rows < 2*most {
@@ -61,16 +46,39 @@ func (p *Program) tiled(l tiling) (*Plan, error) {
 			// Tiles of equal height, as many for each thread, and the height a
 			// multiple of the microkernel's.
 			tiles := roundUp((rows+most-1)/most, p.Threads())
-			pl, err := try(roundUp((rows+tiles-1)/tiles, 14))
+			pl, err := p.inTiles(l, rows, roundUp((rows+tiles-1)/tiles, 14))
 			if err != nil || pl != nil && pl.tile.Arena <= tileArena {
 				return pl, err
 			}
 		}
 	}
-	if n := tileRows(rows, p.Threads()); n > 0 {
-		return try(n)
+	if n := tileRows(rows, p.Threads()); n > 0 && g.worthwhile(n, rows) {
+		return p.inTiles(l, rows, n)
 	}
 	return nil, nil
+}
+
+// worthwhile reports whether a tile of n of the graph's rows does enough with the
+// weights, which it reads anew: in operations for each byte, 32 make the products of
+// matrices with as many rows as the microkernel likes, and 128 are some ten times what
+// a core does while a byte comes from memory.
+func (g *graph) worthwhile(n, rows int) bool {
+	flops, size := 0., 0.
+	seen := map[*ops.Tensor]bool{}
+	for _, n := range g.nodes {
+		flops += n.kernel.FLOPs
+		for _, v := range n.in {
+			if v != nil && v.konst != nil && !seen[v.konst] {
+				seen[v.konst] = true
+				size += float64(v.konst.Bytes())
+			}
+		}
+	}
+	least := 128.
+	if size <= tileArena {
+		least = 32
+	}
+	return flops*float64(n)/float64(rows) >= least*size
 }
 
 // rowsOf is the types of the graph's inputs for another number of rows.
@@ -138,9 +146,21 @@ func (g *graph) alike(other *graph) bool {
 	})
 }
 
-// inTiles is a plan of tiles for a batch; nil where the tile's values are not rows of
-// the batch's.
-func (p *Program) inTiles(l tiling, tile *Plan, rows int) (*Plan, error) {
+// inTiles is a plan in tiles of n rows for a batch; nil where the tile's values are not
+// rows of the batch's.
+func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
+	small, err := l.build(n)
+	if err != nil || !l.whole.alike(small) { // the batch size is written into the graph
+		return nil, stopped(l.whole.ctx)
+	}
+	small.alone = true
+	if err = l.finish(small); err != nil {
+		return nil, stopped(l.whole.ctx)
+	}
+	tile, err := p.finish(small, typesOf(small.in))
+	if err != nil {
+		return nil, stopped(l.whole.ctx)
+	}
 	pl := &Plan{Inputs: l.in, Outputs: l.out, Graph: tile.Graph, program: p, steps: tile.steps, tile: tile, shared: make([]bool, len(l.in))}
 	for i, v := range l.whole.in {
 		if pl.shared[i] = v.shared; v.shared && !sameType(tile.Inputs[i], v.Type) {
