@@ -9,11 +9,12 @@ import (
 )
 
 // poolLayouts: a pool of a blocked input stays blocked, unless it must say
-// where each maximum was.
+// where each maximum was. One of many channels is quicker blocked, by more than
+// reordering takes.
 func poolLayouts(c *Call) []Layout {
 	x := c.In[0].Type
 	indices := len(c.Node.Outputs) > 1 && c.Node.Outputs[1] >= 0
-	if x.Layout == Blocked && len(x.Shape) >= 3 && IsFloat32(x.DType) && !indices {
+	if len(x.Shape) >= 3 && IsFloat32(x.DType) && !indices && (x.Layout == Blocked || x.Shape[1] >= Block) {
 		return []Layout{Blocked}
 	}
 	return []Layout{Plain}
@@ -255,6 +256,10 @@ func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 		}
 		return
 	}
+	if y, ok := any(y).([]float32); ok {
+		eachPixel(kernel.Max, y, any(x).([]float32), lanes, stride)
+		return
+	}
 	for i := 0; i < len(y); i += lanes {
 		yy, xx := y[i:][:lanes], x[i*stride:][:lanes]
 		for l, v := range xx {
@@ -262,6 +267,14 @@ func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 				yy[l] = v
 			}
 		}
+	}
+}
+
+// eachPixel is y = f(y, x) for every stride'th pixel of x.
+func eachPixel(f func(dst, a, b []float32), y, x []float32, lanes, stride int) {
+	for i := 0; i < len(y); i += lanes {
+		pixel := y[i:][:lanes]
+		f(pixel, pixel, x[i*stride:][:lanes])
 	}
 }
 
@@ -376,13 +389,12 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 			colCount[o] = T(w.count(last, o, includePad))
 		}
 		average := func(y []T, r int) {
-			for o, n := range colCount {
-				n *= rowCount[r]
-				if n == 0 {
-					continue // a window of nothing but padding
+			for o := 0; o < len(colCount); {
+				first := o
+				for o++; o < len(colCount) && colCount[o] == colCount[first]; o++ {
 				}
-				for l := range y[o*lanes:][:lanes] {
-					y[o*lanes+l] /= n
+				if n := colCount[first] * rowCount[r]; n > 0 { // else windows of nothing but padding
+					divideBy(y[first*lanes:o*lanes], n)
 				}
 			}
 		}
@@ -420,6 +432,16 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	}
 }
 
+func divideBy[T float](y []T, n T) {
+	if y, ok := any(y).([]float32); ok {
+		kernel.DivScalar(y, y, float32(n))
+		return
+	}
+	for i := range y {
+		y[i] /= n
+	}
+}
+
 // addInto is y[i] += x[i·stride] for elements of some lanes.
 func addInto[T float](y, x []T, lanes, stride int) {
 	if stride == 1 {
@@ -437,6 +459,10 @@ func addInto[T float](y, x []T, lanes, stride int) {
 		for i := range y {
 			y[i] += x[i*stride]
 		}
+		return
+	}
+	if y, ok := any(y).([]float32); ok {
+		eachPixel(kernel.Add, y, any(x).([]float32), lanes, stride)
 		return
 	}
 	for i := 0; i < len(y); i += lanes {
