@@ -6,14 +6,17 @@
 package card
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 )
 
 // Card is a model card. A field that nobody gave is zero; From tells the difference.
@@ -169,7 +172,7 @@ func (e *Error) Error() string {
 	return e.Source.Name + ": " + e.Reason
 }
 
-const maxFile = 1 << 20
+const maxFile = 1 << 20 // bytes of a card, be it a file or in a model's metadata
 
 // File names the sidecar of a model: model.onnx has model.score.json.
 func File(model string) string { return strings.TrimSuffix(model, ".onnx") + ".score.json" }
@@ -185,19 +188,21 @@ func (c *Card) ReadSidecar(name string) error {
 
 // read is what a source's file holds, nil where there is none.
 func read(from Source) ([]byte, error) {
-	f, err := os.Open(from.Name)
-	if errors.Is(err, os.ErrNotExist) {
+	f, err := bounded.OpenBeside(context.Background(), from.Name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if bad, ok := errors.AsType[*bounded.FormatError](err); ok {
+		return nil, &Error{from, bad.Reason}
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = &Error{from, "larger than 1 MiB"}
+	if f.Size > maxFile {
+		return nil, &Error{from, "larger than 1 MiB"}
 	}
-	return text, err
+	return f.All(maxFile)
 }
 
 // SetJSON sets the fields of a card in JSON.
@@ -245,6 +250,7 @@ func flatten(tree map[string]any) (map[string]any, error) {
 
 // SetMetadata sets the fields that a model carries as score.* in its metadata; other keys are not ours.
 func (c *Card) SetMetadata(props map[string]string) error {
+	size := 0
 	for _, full := range slices.Sorted(maps.Keys(props)) {
 		key, ours := strings.CutPrefix(full, "score.")
 		if full == "score" {
@@ -252,6 +258,9 @@ func (c *Card) SetMetadata(props map[string]string) error {
 		}
 		if !ours {
 			continue
+		}
+		if size += len(full) + len(props[full]); size > maxFile {
+			return &Error{Source{Metadata, "metadata score.…"}, "larger than 1 MiB"}
 		}
 		if err := c.SetText(key, props[full], Source{Metadata, "metadata " + full}); err != nil {
 			return err
