@@ -146,7 +146,7 @@ func TestBadInput(t *testing.T) {
 		{"useless flag", exitUsage, "--snr is of no use to --sampler ald", []string{good, "--snr", "0.1"}},
 		{"steps of the ODE", exitUsage, "the ODE solver chooses its steps", []string{good, "--sampler", "ode", "--steps", "10"}},
 		{"no samples", exitUsage, "want 1 or more", []string{good, "-n", "0"}},
-		{"too many samples", exitLimit, "GiB", []string{good, "-n", "2000000000", "-o", out, "--set", "shape=4"}},
+		{"too many samples", exitLimit, "(raise it with --limit data=", []string{good, "-n", "2000000000", "-o", out, "--set", "shape=4"}},
 		{"eps", exitUsage, "want a number", []string{good, "--eps", "small"}},
 		{"sigmas", exitUsage, "falling", []string{good, "--sigmas", "1,2,3"}},
 		{"suffix", exitUsage, "must be .png, .npy, .npz or .csv", []string{good, "-o", filepath.Join(dir, "x.jpg")}},

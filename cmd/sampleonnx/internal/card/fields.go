@@ -354,8 +354,10 @@ func (c *Card) bounds(key string) error {
 			return fmt.Errorf("want a number from 0 to below 0.5, have %v", c.LogitAlpha)
 		}
 	case "sampler.lower":
-		if n := c.Sampler.Lower; n != -1 && n <= 0 || n > MaxCount {
-			return fmt.Errorf("want more than 0, at most %d, or -1, have %d", MaxCount, n)
+		if n := c.Sampler.Lower; n != -1 && n <= 0 {
+			return fmt.Errorf("want more than 0, or -1, have %d", n)
+		} else if n > MaxCount {
+			return fmt.Errorf("want at most %d, have %d", MaxCount, n)
 		}
 	case "sampler.threshold":
 		if !(c.Sampler.Threshold > 0 && c.Sampler.Threshold <= 1) {
