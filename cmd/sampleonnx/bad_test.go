@@ -151,6 +151,7 @@ func TestBadInput(t *testing.T) {
 		{"sigmas", exitUsage, "falling", []string{good, "--sigmas", "1,2,3"}},
 		{"suffix", exitUsage, "must be .png, .npy, .npz or .csv", []string{good, "-o", filepath.Join(dir, "x.jpg")}},
 		{"no picture", exitUsage, "a picture needs", []string{good, "-o", filepath.Join(dir, "x.png")}},
+		{"picture of too many", exitUsage, "may have 268435456: use .npy", []string{model("digits_ncsnv2"), "-n", "100000", "-o", filepath.Join(dir, "x.png")}},
 		{"no directory", exitFailed, "cannot write", []string{good, "-o", filepath.Join(dir, "none", "x.npy")}},
 		{"trajectory", exitUsage, "the suffix must be", []string{good, "-o", out, "--trajectory", "x.txt"}},
 		{"noise for others", exitUsage, "samples have [4]", []string{good, "-n", "2", "-o", out, "--noise", filepath.Join(golden, "mixture2_ald.npz")}},

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -81,7 +80,7 @@ func bench(ctx context.Context, args []string, std streams) error {
 	t.GFLOP = stats.FLOPs / 1e9
 	t.GFLOPS = t.GFLOP / t.MedianMS * 1e3
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(t)
+		return printJSON(std.out, t)
 	}
 	return t.print(std.out, stats)
 }

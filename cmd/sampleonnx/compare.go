@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -82,7 +81,7 @@ func compare(ctx context.Context, args []string, std streams) error {
 	r.Tests, r.P = stats.Compare(a, b, dim, o)
 	r.OK = r.P >= *alpha
 	if *asJSON {
-		err = json.NewEncoder(std.out).Encode(r)
+		err = printJSON(std.out, r)
 	} else {
 		err = r.text(std.out)
 	}

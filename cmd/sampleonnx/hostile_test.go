@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func TestNamesAreText(t *testing.T) {
 	carded := put("carded.onnx", tinyModel("Mul", "", map[string]string{"score." + evil: "1"}))
 	for _, args := range [][]string{
 		{"inspect", valid}, {"inspect", refused}, {"inspect", valid, "--graph", svg}, {"inspect", valid, "--graph", dot}, {"inspect", refused, "--graph", svg},
-		{"inspect", carded}, {carded}, {"run", valid, "-i", "x" + evil + "=" + x}, {"run", valid, "-i", "z=" + x}, {"run", valid}, {"verify", valid, pairs}, {valid},
+		{"inspect", valid, "--json"}, {"inspect", refused, "--json"}, {"verify", valid, pairs, "--json"}, {"inspect", carded}, {carded}, {"run", valid, "-i", "x" + evil + "=" + x}, {"run", valid, "-i", "z=" + x}, {"run", valid}, {"verify", valid, pairs}, {valid},
 		{"run", filepath.Join(dir, "none"+evil)}, {valid, "--sampler", "s" + evil},
 	} {
 		_, out, stderr := command(t, args...)
@@ -72,6 +73,12 @@ func TestNamesAreText(t *testing.T) {
 			}
 			if err != nil {
 				t.Fatalf("%.0q: no XML: %v", args, err)
+			}
+		}
+		if args[len(args)-1] == "--json" {
+			var v any
+			if err := json.Unmarshal([]byte(out), &v); err != nil && out != "" || !strings.Contains(out+stderr, `\u009b`) {
+				t.Errorf("%q: %v: %s", args, err, out)
 			}
 		}
 		for _, line := range strings.Split(out+stderr, "\n") {

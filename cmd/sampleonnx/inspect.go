@@ -24,8 +24,8 @@ const inspectHelp = `sampleonnx inspect says what a model is: inputs, outputs, o
   sampleonnx inspect MODEL.onnx --graph OUT.svg [--batch B]
   sampleonnx inspect MODEL.onnx --probe [--data DATA.npy]
 
-A model that cannot run is described too, with every operator that is not supported and why; the exit code is then 3.
---graph draws the operators of the file with their shapes; with --batch or --shape, those that run, joined ones as one.
+The network is not run, unless --probe asks for it. A model that cannot run is described too, with every operator that is not supported and why;
+the exit code is then 3. --graph draws the operators of the file with their shapes; with --batch or --shape, those that run, joined ones as one.
 
 --probe asks the network whether the card is right. Noise at the largest level tells most outputs apart; with data the loss of denoising score
 matching must be below 1 at every level. Where it is not, other outputs, times, signs and ranges are tried, and the one that fits is named.
@@ -184,7 +184,7 @@ func inspect(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	if *asJSON {
-		err = json.NewEncoder(std.out).Encode(i)
+		err = printJSON(std.out, i)
 	} else {
 		err = i.print(std.out)
 	}
@@ -223,7 +223,7 @@ func (i *inspection) refused(w io.Writer, err *onnxrun.UnsupportedError, file *o
 	}
 	i.PlanError = "not known for a model that cannot run"
 	if asJSON {
-		return json.NewEncoder(w).Encode(i)
+		return printJSON(w, i)
 	}
 	return i.print(w)
 }

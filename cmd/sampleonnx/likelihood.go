@@ -131,7 +131,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(r)
+		return printJSON(std.out, r)
 	}
 	mean := 0.0
 	for _, p := range r.LogP {

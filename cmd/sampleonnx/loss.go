@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"image/png"
 	"io"
@@ -128,7 +127,7 @@ func loss(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(r)
+		return printJSON(std.out, r)
 	}
 	return r.print(std.out)
 }

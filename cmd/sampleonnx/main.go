@@ -20,6 +20,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -117,6 +119,26 @@ func printf(w io.Writer, format string, args ...any) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, format, args...)
+	return err
+}
+
+// printJSON writes v as one line of JSON, in which strings are printable too.
+func printJSON(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, r := range string(text) { // what is no ASCII is in strings
+		if r < 0x7f || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, half := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, half)
+		}
+	}
+	_, err = fmt.Fprintln(w, b.String())
 	return err
 }
 

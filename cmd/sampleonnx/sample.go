@@ -14,6 +14,7 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
 )
@@ -298,6 +299,11 @@ func (j *job) check(ctx context.Context, std streams) error {
 	var err error
 	if j.format, err = outputFormat(s.output, shape, std.out); err != nil {
 		return err
+	}
+	if j.format == ".png" && len(shape) == 3 {
+		if err := picture.Check(s.n, shape); err != nil {
+			return usagef("-o %s: %v: use .npy, .npz or .csv", s.output, err)
+		}
 	}
 	if err := checkWritable(s.output); err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -221,7 +220,7 @@ func (r report) print(w io.Writer, asJSON bool) error {
 				r.Figures[i].Value = math.MaxFloat64
 			}
 		}
-		if err := json.NewEncoder(w).Encode(r); err != nil {
+		if err := printJSON(w, r); err != nil {
 			return err
 		}
 	} else if err := r.text(w); err != nil {

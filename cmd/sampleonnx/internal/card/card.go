@@ -3,6 +3,9 @@
 // The same keys come from five places. A flag beats the sidecar file beside the model, that beats the metadata inside the model, that beats
 // diffusers' scheduler_config.json beside the model, and what only the names and shapes of the inputs tell comes last. Each field remembers its source. What a wrong guess would silently spoil (the kind of
 // output, the noise range, the direction of an index) is never inferred: Check names the flag that is missing.
+//
+// Cards come with models and are as little to be trusted: a file is at most 1 MiB long, a regular one of the model's folder, and what it counts
+// is at most MaxCount.
 package card
 
 import (
