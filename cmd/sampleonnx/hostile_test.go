@@ -19,7 +19,7 @@ import (
 )
 
 // evil commands a terminal, in each of the ways that there are, and forges a line.
-const evil = "\x1b]0;pwned\x07\u009b31m\u202e\r\nfake: <&>\"'\\\x7f\xff"
+const evil = "\x1b]0;pwned\x07\u009b31m\u202e\r\nfake: <&>\"'\\\x7f"
 
 // evilModel has such names, metadata and dimensions.
 func evilModel(op string) []byte {
@@ -53,12 +53,22 @@ func TestNamesAreText(t *testing.T) {
 	x, pairs := put("x.npy", array.Bytes()), put("pairs.npz", pair.Bytes())
 	svg, dot := filepath.Join(dir, "g.svg"), filepath.Join(dir, "g.dot")
 	carded := put("carded.onnx", tinyModel("Mul", "", map[string]string{"score." + evil: "1"}))
-	for _, args := range [][]string{
-		{"inspect", valid}, {"inspect", refused}, {"inspect", valid, "--graph", svg}, {"inspect", valid, "--graph", dot}, {"inspect", refused, "--graph", svg},
-		{"inspect", valid, "--json"}, {"inspect", refused, "--json"}, {"verify", valid, pairs, "--json"}, {"inspect", carded}, {carded}, {"run", valid, "-i", "x" + evil + "=" + x}, {"run", valid, "-i", "z=" + x}, {"run", valid}, {"verify", valid, pairs}, {valid},
-		{"run", filepath.Join(dir, "none"+evil)}, {valid, "--sampler", "s" + evil},
+	for _, c := range []struct {
+		code int
+		args []string
+	}{
+		{exitDone, []string{"inspect", valid}}, {exitDone, []string{"inspect", valid, "--graph", svg}}, {exitDone, []string{"inspect", valid, "--graph", dot}},
+		{exitDone, []string{"inspect", valid, "--batch", "2", "--graph", svg}}, {exitDone, []string{"inspect", valid, "--json"}},
+		{exitModel, []string{"inspect", refused}}, {exitModel, []string{"inspect", refused, "--graph", svg}}, {exitModel, []string{"inspect", refused, "--json"}},
+		{exitDone, []string{"inspect", carded}}, {exitModel, []string{carded}}, {exitUsage, []string{valid}}, {exitUsage, []string{valid, "--sampler", "s" + evil}},
+		{exitDone, []string{"run", valid, "-i", "x" + evil + "=" + x}}, {exitUsage, []string{"run", valid, "-i", "z\xff=" + x}}, {exitUsage, []string{"run", valid}},
+		{exitDone, []string{"verify", valid, pairs}}, {exitDone, []string{"verify", valid, pairs, "--json"}}, {exitModel, []string{"run", filepath.Join(dir, "none"+evil)}},
 	} {
-		_, out, stderr := command(t, args...)
+		args := c.args
+		code, out, stderr := command(t, args...)
+		if code != c.code {
+			t.Errorf("%q: exit %d, want %d: %s", args, code, c.code, stderr)
+		}
 		for _, file := range []string{svg, dot} {
 			if text, err := os.ReadFile(file); err == nil {
 				out += string(text)
