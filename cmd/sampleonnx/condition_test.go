@@ -23,7 +23,8 @@ var corners = [3][2]float64{{0, 2}, {-1.75, -1}, {1.75, -1}}
 // drawNPY runs sampleonnx and reads the samples that it writes to stdout.
 func drawNPY(t *testing.T, args ...string) []float32 {
 	t.Helper()
-	a, err := npy.Read("stdout", strings.NewReader(must(t, append(args, "-o", "-", "-q")...)))
+	out := must(t, append(args, "-o", "-", "-q")...)
+	a, err := npy.Read(t.Context(), "stdout", strings.NewReader(out), int64(len(out)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func TestConditionedBytes(t *testing.T) {
 
 // What the flag makes of a classifier is the recorded gradient of ln p(class | x, t), from PyTorch's autograd, and the time is the process's.
 func TestClassifierOfAFlag(t *testing.T) {
-	file, err := npy.ReadZipFile(filepath.Join(models, "digits_classifier.npz"))
+	file, err := npy.ReadZipFile(t.Context(), filepath.Join(models, "digits_classifier.npz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestClassifierOfAFlag(t *testing.T) {
 	}
 	flags := classFlags{classifier: model("digits_classifier")}
 	net := &card.Card{Shape: []int{1, 32, 32}, SDE: "vp"}
-	c, err := flags.newClassifier(t.Context(), &recipe{path: schedules.VP{}}, net, list, onnxrun.Config{})
+	c, err := flags.newClassifier(t.Context(), &recipe{path: schedules.VP{}}, net, list, runConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,11 +252,11 @@ func TestMeasurementOfPictures(t *testing.T) {
 		"blur":                {conditionFlags{inverse: "blur:1", measurement: grey}, 24, func(i int) float64 { return value(i % 8) }},
 	} {
 		j := newJob(c.flags)
-		a, err := j.operator()
+		a, err := j.operator(t.Context())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		y, err := j.measurement(a)
+		y, err := j.measurement(t.Context(), a)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
