@@ -353,6 +353,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"negative level":     Annealed{Sigmas: []float64{1, -1}, Steps: 1, Eps: 1},
 		"zero PC":            PC{},
 		"negative N":         PC{SDE: schedules.VP{}, N: -1},
+		"one step":           PC{SDE: schedules.VE{SigmaMin: 0.01, SigmaMax: 50}, N: 1, Predictor: EulerMaruyama},
 		"time beyond T":      PC{SDE: schedules.VP{}, Eps: 2},
 		"unknown norm":       PC{SDE: schedules.VP{}, Corrector: LangevinCorrector{Norm: 7}.Step},
 		"zero Flow":          Flow{},
@@ -412,6 +413,25 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 	if err := l.Sample(context.Background(), &Batch{X: make([]float32, 2), Dim: 2}, nil); err == nil {
 		t.Error("no score, no error")
+	}
+}
+
+// Where β_k = 1 the chain's posterior divides by 0: the error is about the
+// steps, and not about what came of the first.
+func TestTooFewStepsAreNamed(t *testing.T) {
+	for name, pc := range map[string]PC{
+		"ancestral at 1":     {N: 20, Predictor: Ancestral},
+		"ancestral above":    {N: 7, Predictor: Ancestral},
+		"reverse, above":     {N: 19, Predictor: ReverseDiffusion},
+		"corrector at 1":     {N: 20, Corrector: LangevinCorrector{}.Step},
+		"annealed corrector": {N: 20, Corrector: AnnealedCorrector{}.Step},
+	} {
+		pc.SDE = schedules.VP{}
+		b := &Batch{X: []float32{1, 1}, Dim: 2}
+		err := pc.Sample(context.Background(), b, func(dst, x []float32, t []float64) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), "take more steps") || !same(b.X, []float32{1, 1}) {
+			t.Errorf("%s: %v, and the state is %v", name, err, b.X)
+		}
 	}
 }
 

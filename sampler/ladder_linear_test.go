@@ -354,17 +354,11 @@ func split(s, t, eta float64) (down, up float64) {
 
 // kdiff is one of k-diffusion's single-step samplers with churn and ancestral noise.
 func (r *ref) kdiff(method string, churn Churn, eta, sNoise float64) lin {
-	levels := 0
-	for _, p := range r.p {
-		if p.sigma > 0 {
-			levels++
-		}
-	}
 	return r.inVE(func(i int, s, t float64, d func(lin, float64) lin, x lin) lin {
 		if churn.S > 0 {
 			z := r.z()
 			if s >= churn.Min && (churn.Max == 0 || s <= churn.Max) {
-				hat := s * (1 + min(churn.S/float64(levels), math.Sqrt2-1))
+				hat := s * (1 + min(churn.S/float64(len(r.p)-1), math.Sqrt2-1))
 				x = sum(1, x, math.Sqrt(hat*hat-s*s)*sNoise, z)
 				s = hat
 			}

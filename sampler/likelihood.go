@@ -201,7 +201,7 @@ func (l Likelihood) probe(b *Batch) ([]float32, error) {
 		return l.Probe, nil
 	}
 	p := make([]float32, len(b.X))
-	if err := b.Normal(p, PurposeInit); err != nil || l.Gaussian {
+	if err := b.Normal(p, PurposeHutchinson); err != nil || l.Gaussian {
 		return p, err
 	}
 	for i, v := range p {

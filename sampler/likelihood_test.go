@@ -156,6 +156,43 @@ func TestLikelihoodProbes(t *testing.T) {
 	}
 }
 
+// Samples may be drawn with the probes' seed: their noise tells nothing of the
+// probes. (One draw for both has estimates that know the samples: half a nat
+// too many here.)
+func TestLikelihoodOfSamplesOfTheSameSeed(t *testing.T) {
+	m, sde := ring(), schedules.VE{SigmaMin: 0.05, SigmaMax: 8}
+	const n = 400
+	samples := &Batch{X: make([]float32, 2*n), Dim: 2, Noise: Philox(1)}
+	if err := samples.Prior(sde.Prior()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Flow{SDE: sde}).Sample(context.Background(), samples, m.score(sde)); err != nil {
+		t.Fatal(err)
+	}
+	for _, gaussian := range []bool{false, true} {
+		var logp [2][]float64
+		for k, l := range []Likelihood{{Exact: true}, {Gaussian: gaussian}} {
+			l.SDE, l.RTol, l.ATol = sde, 1e-4, 1e-4
+			b := &Batch{X: append([]float32(nil), samples.X...), Dim: 2, Noise: Philox(1)}
+			var err error
+			if logp[k], err = l.LogP(context.Background(), b, m.score(sde), m.pullback(sde)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var mean, square float64
+		for i, exact := range logp[0] {
+			d := logp[1][i] - exact
+			mean += d / n
+			square += d * d / n
+		}
+		se := math.Sqrt((square - mean*mean) / n)
+		t.Logf("gaussian %v: too large by %.4f ± %.4f", gaussian, mean, se)
+		if math.Abs(mean) > 4.9*se+1e-3 { // 1e-6 by chance
+			t.Errorf("gaussian %v: ln p is off by %.4f ± %.4f on average", gaussian, mean, se)
+		}
+	}
+}
+
 // A datum's likelihood does not depend on its batch.
 func TestLikelihoodAlone(t *testing.T) {
 	m, sde := ring(), schedules.VP{}
