@@ -589,7 +589,7 @@ func TestSamplesAreFrozen(t *testing.T) {
 		"2m sde heun":                            0x74b4c3bb0b4739da,
 		"3m sde":                                 0x3ba5199f9a4f76ab,
 		"consistent true":                        0x3c395ea97f7b9749,
-		"adaptive vp":                            0x4fa226f34bfd7ade,
+		"adaptive vp":                            0xe9644a9926b1626f,
 		"flow heun ve":                           0x20f20c7eb6008566,
 		"dpm fast":                               0x5cf6b0ce486ce503,
 		"dpm adaptive 3 true":                    0x29296e789d99c8b8,

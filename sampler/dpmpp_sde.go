@@ -47,7 +47,7 @@ func (p DPMppSDE) Sample(ctx context.Context, b *Batch, score Field) error {
 	return b.descend(ctx, score, p.Sigmas, func(i int) error {
 		s, t := p.Sigmas[i], p.Sigmas[i+1]
 		if i == 0 && !p.Independent {
-			if err := b.embark(s); err != nil {
+			if err := b.embark(p.Sigmas, 2); err != nil {
 				return err
 			}
 		}
@@ -156,7 +156,7 @@ func (p multistepSDE) sample(ctx context.Context, b *Batch, score Field) error {
 	return b.descend(ctx, score, p.sigmas, func(i int) error {
 		s, t := p.sigmas[i], p.sigmas[i+1]
 		if i == 0 && !p.independent {
-			if err := b.embark(s); err != nil {
+			if err := b.embark(p.sigmas, 1); err != nil {
 				return err
 			}
 		}

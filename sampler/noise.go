@@ -11,7 +11,7 @@ type Noise interface {
 // A Draw names one array of random numbers, one row a sample.
 type Draw struct {
 	Purpose Purpose
-	Index   uint32 // counts the run's draws for this purpose
+	Index   uint64 // counts the run's draws for this purpose, or names a node of a path
 	Seq     int    // counts all the run's draws, in the order they are taken
 	First   uint64 // global index of the first sample in dst
 	Dim     int    // values a sample
