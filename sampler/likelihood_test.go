@@ -269,3 +269,35 @@ func TestLikelihoodOnItsWay(t *testing.T) {
 		}
 	}
 }
+
+// What a call allocates is what it returns, however many evaluations it takes.
+func TestLikelihoodDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	sde := schedules.VE{SigmaMin: 0.05, SigmaMax: 8}
+	score := curved(sde)
+	pull := CentralDifference(score, sde, 0.02)
+	for name, l := range map[string]Likelihood{"signs": {}, "normals": {Gaussian: true}, "exact": {Exact: true}, "coupled": {Coupled: true}} {
+		l.SDE = sde
+		var allocs [2]float64
+		var calls [2]int
+		for k, tol := range []float64{0.1, 1e-5} {
+			l.RTol, l.ATol = tol, tol
+			b := &Batch{X: make([]float32, 4*testDim), Dim: testDim}
+			allocs[k] = testing.AllocsPerRun(5, func() {
+				b.Calls = 0
+				for i := range b.X {
+					b.X[i] = float32(i) / 9
+				}
+				if _, err := l.LogP(context.Background(), b, score, pull); err != nil {
+					t.Fatal(err)
+				}
+			})
+			calls[k] = b.Calls
+		}
+		if allocs != [2]float64{1, 1} || calls[1] < 2*calls[0] {
+			t.Errorf("%s: %v allocations in %v evaluations", name, allocs, calls)
+		}
+	}
+}

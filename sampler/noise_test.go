@@ -220,11 +220,11 @@ func TestReplay(t *testing.T) {
 // Recording Philox and replaying the record gives the same samples, whole or
 // in parts: draws are taken in the same order for every sample.
 func TestReplayOfARecordedRun(t *testing.T) {
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		if _, ok := s.sampler.(AdaptiveSDE); ok {
 			// Its draws are of one sample each, in no common order.
 			b := &Batch{X: make([]float32, testDim), Dim: testDim, Noise: Replay{}}
-			if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err == nil {
+			if err := s.sampler.Sample(context.Background(), b, s.field()); err == nil {
 				t.Errorf("%s: replayed", name)
 			}
 			continue
