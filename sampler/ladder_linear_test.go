@@ -654,7 +654,8 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 					"unipc-1":         func() lin { return r.unipc(1, false) },
 					"unipc-2":         func() lin { return r.unipc(2, false) },
 					"unipc-3":         func() lin { return r.unipc(3, false) },
-					"ddim":            func() lin { return r.ddim(0.4) },
+					"ddim":            func() lin { return r.ddim(0) },
+					"ddim eta":        func() lin { return r.ddim(0.4) },
 					"ddpm":            func() lin { return r.ddpm(false) },
 					"ddpm large":      func() lin { return r.onVP(func(r *ref) lin { return r.ddpm(true) }) },
 

@@ -45,6 +45,8 @@ func TestMomentsOfKDiffusion(t *testing.T) {
 		{"sde", DPMppSDE{Sigmas: sigmas, Independent: true}, .699143549, .079895518},
 		{"2m_sde", DPMpp2MSDE{Sigmas: sigmas, Independent: true}, .699143549, .141478376},
 		{"3m_sde", DPMpp3MSDE{Sigmas: sigmas, Independent: true}, .699143549, .170672365},
+		// Where the ODE itself leads, to σ = 0.
+		{"exact ODE", DPMSolver{Sigmas: append(schedules.Geometric(10, 1e-5, 1000), 0), Order: 3}, .675514992, .122350121},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			mean, variance := measure(t, row.sampler, schedules.Sigma{}).moments(0, 100)

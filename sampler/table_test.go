@@ -173,7 +173,8 @@ func ladderSamplers(sigmas []float64) map[string]Sampler {
 		"unipc-1":         UniPC{Sigmas: sigmas, Order: 1},
 		"unipc-2":         UniPC{Sigmas: sigmas, Order: 2},
 		"unipc-3":         UniPC{Sigmas: sigmas},
-		"ddim":            DDIM{Sigmas: sigmas, Eta: 0.4},
+		"ddim":            DDIM{Sigmas: sigmas},
+		"ddim eta":        DDIM{Sigmas: sigmas, Eta: 0.4},
 		"ddpm":            DDPM{Sigmas: sigmas},
 		"ddpm large":      DDPM{Sigmas: sigmas, Large: true},
 	}
