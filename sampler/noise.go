@@ -26,9 +26,9 @@ type Purpose uint8
 
 const (
 	PurposeInit       Purpose = 0 // the starting state
-	PurposePredictor  Purpose = 1 // a step in time
+	PurposePredictor  Purpose = 1 // a step in time, or a level's noise
 	PurposeCorrector  Purpose = 2 // a Langevin step
-	PurposeChurn      Purpose = 3 // noise added before a step (Karras et al. 2022)
+	PurposeChurn      Purpose = 3 // noise added before a step (Karras et al. 2022; the spread of Mardani et al. 2023)
 	PurposeBrownian   Purpose = 4 // the nodes of a Brownian path
 	PurposeKnown      Purpose = 5 // noise added to what is known of the data
 	PurposeHutchinson Purpose = 6 // the vectors of a trace's estimate (Hutchinson; Skilling)
