@@ -171,7 +171,7 @@ func TestConditionedBytes(t *testing.T) {
 }
 
 // The known values have the noise of T when pc begins, of which the score knows
-// only states; with recorded noise they are as in the published code.
+// only states; with the noise of published code they are as it has them.
 func TestKnownValuesBeginWithNoise(t *testing.T) {
 	mask, err := sampler.Mask([]bool{true, false})
 	if err != nil {
@@ -196,9 +196,11 @@ func TestKnownValuesBeginWithNoise(t *testing.T) {
 		if off := (squares/n - 1) * math.Sqrt(n/2.); math.Abs(off) > 4.9 { // once in 10⁶
 			t.Errorf("%s: the noise's variance is %.3g of T's", name, squares/n)
 		}
-		b.Noise = sampler.Replay{}
-		if err := m.started(b); err != nil || b.X[0] != 3 {
-			t.Errorf("%s: recorded, the known value is %v (%v)", name, b.X[0], err)
+		for _, noise := range []sampler.Noise{sampler.Replay{}, &sampler.Torch{}, sampler.Jax(0)} {
+			b.X[0], b.Noise, b.Draws = 0, noise, 0
+			if err := m.started(b); err != nil || b.X[0] != 3 || b.Draws != 0 {
+				t.Errorf("%s, %T: the known value is %v after %d draws (%v)", name, noise, b.X[0], b.Draws, err)
+			}
 		}
 	}
 }

@@ -131,8 +131,9 @@ func (m *known) started(b *sampler.Batch) error {
 		clear(b.X)
 		return m.Impose(b, 1, 0, 1)
 	case m.begin != nil:
-		if _, recorded := b.Noise.(sampler.Replay); recorded {
-			return m.Impose(b, 1, 0, 1) // as the published code begins, which draws nothing for it
+		switch b.Noise.(type) {
+		case sampler.Replay, *sampler.Torch, sampler.Jax:
+			return m.Impose(b, 1, 0, 1) // as the published code begins, whose order of draws these have
 		}
 		alpha, sigma := m.begin.Marginal(m.begin.T())
 		return m.Impose(b, alpha, sigma, 1)
