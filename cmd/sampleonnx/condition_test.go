@@ -14,6 +14,7 @@ import (
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/onnxrun"
+	"sampleonnx/sampler"
 	"sampleonnx/schedules"
 )
 
@@ -167,6 +168,41 @@ func TestConditionedBytes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The known values have the noise of T when pc begins, of which the score knows
+// only states; with the noise of published code they are as it has them.
+func TestKnownValuesBeginWithNoise(t *testing.T) {
+	mask, err := sampler.Mask([]bool{true, false})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sde := range map[string]schedules.SDE{"ve": schedules.VE{SigmaMin: 0.01, SigmaMax: 50}, "vp": schedules.VP{}} {
+		m := &known{Measurement: sampler.Measurement{A: mask, Y: []float64{3}}, lambda: 1, begin: sde}
+		const n = 2000
+		b := &sampler.Batch{X: make([]float32, 2*n), Dim: 2}
+		if err := b.Prior(sde.Prior()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.started(b); err != nil {
+			t.Fatal(err)
+		}
+		alpha, sigma := sde.Marginal(sde.T())
+		squares := 0.0
+		for i := range n {
+			z := (float64(b.X[2*i]) - 3*alpha) / sigma
+			squares += z * z
+		}
+		if off := (squares/n - 1) * math.Sqrt(n/2.); math.Abs(off) > 4.9 { // once in 10⁶
+			t.Errorf("%s: the noise's variance is %.3g of T's", name, squares/n)
+		}
+		for _, noise := range []sampler.Noise{sampler.Replay{}, &sampler.Torch{}, sampler.Jax(0)} {
+			b.X[0], b.Noise, b.Draws = 0, noise, 0
+			if err := m.started(b); err != nil || b.X[0] != 3 || b.Draws != 0 {
+				t.Errorf("%s, %T: the known value is %v after %d draws (%v)", name, noise, b.X[0], b.Draws, err)
+			}
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ type known struct {
 	sampler.Measurement
 	lambda  float64                                // how much of the way project goes
 	inScore bool                                   // project works through the score
-	begin   bool                                   // the known values are there from the start
+	begin   schedules.SDE                          // the known values are there from the start, with this one's noise; nil: they are not
 	end     bool                                   // and exactly there in the end
 	empty   bool                                   // the run starts at A⁺y
 	sampler func(b *sampler.Batch) sampler.Sampler // that goes by the derivative of the score, which has classes; nil: the recipe's
@@ -91,7 +91,7 @@ func (j *job) project(m *known) error {
 		if m.lambda < 1 {
 			wrap = func(inner sampler.Step) sampler.Step { return m.Before(inner, m.lambda) }
 		} else {
-			m.begin = true
+			m.begin = s.SDE
 		}
 		if s.Predictor != nil {
 			s.Predictor = wrap(s.Predictor)
@@ -131,8 +131,13 @@ func (m *known) started(b *sampler.Batch) error {
 	case m.empty:
 		clear(b.X)
 		return m.Impose(b, 1, 0, 1)
-	case m.begin:
-		return m.Impose(b, 1, 0, 1)
+	case m.begin != nil:
+		switch b.Noise.(type) {
+		case sampler.Replay, *sampler.Torch, sampler.Jax:
+			return m.Impose(b, 1, 0, 1) // as the published code begins, whose order of draws these have
+		}
+		alpha, sigma := m.begin.Marginal(m.begin.T())
+		return m.Impose(b, alpha, sigma, 1)
 	}
 	return nil
 }

@@ -85,8 +85,8 @@ func TestSameBytes(t *testing.T) {
 		"gaussian4":        {"-n", "70", "--sampler", "pc", "--steps", "20"},
 		"mixture2":         {"-n", "70", "--sampler", "ode"},
 		"digits_empirical": {"-n", "66", "--steps", "2", "--steps-per-level", "2"},
-		"digits_ncsnv2":    {"-n", "65", "--sampler", "pc", "--steps", "1", "--corrector", "none"},
-		"digits_ncsnpp_ve": {"-n", "65", "--steps", "1", "--corrector", "none"},
+		"digits_ncsnv2":    {"-n", "65", "--sampler", "pc", "--steps", "2", "--corrector", "none"},
+		"digits_ncsnpp_ve": {"-n", "65", "--steps", "2", "--corrector", "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
