@@ -93,57 +93,61 @@ func poolPlanes(x Type) (planes, lanes int) {
 
 func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Type, indices, column bool, lowest T) {
 	planes, lanes := poolPlanes(x)
-	last := len(w.in) - 1
-	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
 	if w.separable() {
 		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows()
-		row := w.out[last]
-		if w.separable() {
-			tasks := separablePool(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
-			if indices {
-				tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
-			}
-			return tasks
-		}
-		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
-		run := func(part, _ int) {
-			lo, hi := bounds(part, step, planes*rows)
-			p := m.pace()
-			for i := lo; i < hi; i++ {
-				plane, r := i/rows, i%rows
-				in := src[plane*inPlane:][:inPlane]
-				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
-				for j := range y {
-					y[j] = lowest
-				}
-				for t := range taps {
-					off := int(offsets[r*taps+t])
-					if off < 0 {
-						continue
-					}
-					for kx := range w.kernel[last] {
-						if p.over(8 + row*lanes/8) {
-							return
-						}
-						a, b, first := w.span(kx)
-						if a < b {
-							x := in[(off+first+a*w.stride[last])*lanes:]
-							maxInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
-						}
-					}
-				}
-			}
-		}
-		tasks := []Task{{parts, run}}
+		tasks := slide(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
 		if indices {
+			offsets, _, _ := w.rows()
 			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
 		}
 		return tasks
 	}
+}
+
+// slide pools the windows of every plane. into joins what is pooled, beginning with
+// start; finish, if any, ends an output row.
+func slide[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, src, dst []T, planes, lanes int, start T,
+	into func(y, x []T, lanes, stride int), finish func(y []T, r int)) []Task {
+	if w.separable() {
+		return separablePool(w, m, src, dst, planes, lanes, start, into, finish)
+	}
+	last := len(w.in) - 1
+	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	offsets, rows, taps := w.rows()
+	row := w.out[last]
+	parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, planes*rows)
+		p := m.pace()
+		for i := lo; i < hi; i++ {
+			plane, r := i/rows, i%rows
+			in := src[plane*inPlane:][:inPlane]
+			y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
+			fill(y, start)
+			for t := range taps {
+				off := int(offsets[r*taps+t])
+				if off < 0 {
+					continue
+				}
+				for kx := range w.kernel[last] {
+					if p.over(8 + row*lanes/8) {
+						return
+					}
+					a, b, first := w.span(kx)
+					if a < b {
+						x := in[(off+first+a*w.stride[last])*lanes:]
+						into(y[a*lanes:b*lanes], x, lanes, w.stride[last])
+					}
+				}
+			}
+			if finish != nil {
+				finish(y, r)
+			}
+		}
+	}}}
 }
 
 // separable: the windows are rectangles of more than one row, so that a pool is
@@ -366,17 +370,14 @@ func bindMeans(k *Kernel, w *window, x Type) {
 
 func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	planes, lanes := poolPlanes(x)
-	last := len(w.in) - 1
-	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
 	if w.separable() {
 		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows()
-		row := w.out[last]
+		last := len(w.in) - 1
 		// The number of elements that count is a product over the axes.
-		rowCount, colCount := make([]T, rows), make([]T, row)
+		rowCount, colCount := make([]T, elems(w.out[:last])), make([]T, w.out[last])
 		for r := range rowCount {
 			rowCount[r] = 1
 			rest := r
@@ -398,37 +399,7 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 				}
 			}
 		}
-		if w.separable() {
-			return separablePool(w, m, src, dst, planes, lanes, 0, addInto[T], average)
-		}
-		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
-		return []Task{{parts, func(part, _ int) {
-			lo, hi := bounds(part, step, planes*rows)
-			p := m.pace()
-			for i := lo; i < hi; i++ {
-				plane, r := i/rows, i%rows
-				in := src[plane*inPlane:][:inPlane]
-				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
-				clear(y)
-				for t := range taps {
-					off := int(offsets[r*taps+t])
-					if off < 0 {
-						continue
-					}
-					for kx := range w.kernel[last] {
-						if p.over(8 + row*lanes/8) {
-							return
-						}
-						a, b, first := w.span(kx)
-						if a < b {
-							x := in[(off+first+a*w.stride[last])*lanes:]
-							addInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
-						}
-					}
-				}
-				average(y, r)
-			}
-		}}}
+		return slide(w, m, src, dst, planes, lanes, 0, addInto[T], average)
 	}
 }
 
