@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -36,13 +36,15 @@ type comparedSamples struct {
 	Tests    []stats.Result `json:"tests"`
 }
 
-func compare(args []string, std streams) error {
+func compare(ctx context.Context, args []string, std streams) error {
 	f := flagSet("compare")
 	alpha := f.Float64("alpha", 1e-3, "probability `P` of failing by chance, of all tests together")
 	points := f.Int("points", 500, "at most `N` samples of each file in the distances, whose time is quadratic")
 	lines := f.Int("directions", 128, "`K` random directions")
 	seed := f.Uint64P("seed", "s", 0, "`SEED` of directions and permutations")
 	asJSON := f.Bool("json", false, "print one JSON object")
+	var config runConfig
+	f.Var(limitFlag{&config}, "limit", "what the run may take: `NAME=VALUE`, data, the memory of the files (a quarter of the machine's), or time")
 	if err := parse(f, args, "a file of samples", "another"); err != nil {
 		return help(std.out, fmt.Sprintf(compareHelp, f.FlagUsagesWrapped(110)), err)
 	}
@@ -54,11 +56,13 @@ func compare(args []string, std streams) error {
 	case *lines < 1 || *lines > 10000:
 		return usagef("--directions %d: want 1 to 10000", *lines)
 	}
-	a, shape, err := readSet(f.Arg(0))
+	ctx, stop := config.begin(ctx)
+	defer stop()
+	a, shape, err := readSet(ctx, f.Arg(0))
 	if err != nil {
 		return err
 	}
-	b, other, err := readSet(f.Arg(1))
+	b, other, err := readSet(ctx, f.Arg(1))
 	if err != nil {
 		return err
 	}
@@ -68,7 +72,7 @@ func compare(args []string, std streams) error {
 	r := compareSamples(a, b, shape, stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed})
 	r.A, r.B = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if *asJSON {
-		err = json.NewEncoder(std.out).Encode(r)
+		err = printJSON(std.out, r)
 	} else {
 		err = r.text(std.out)
 	}
@@ -96,11 +100,11 @@ func compareSamples(a, b []float64, shape []int, o stats.Options) comparedSample
 }
 
 // readSamplesFile reads an .npy file, or the x of an .npz.
-func readSamplesFile(name string) (npy.Array, error) {
+func readSamplesFile(ctx context.Context, name string) (npy.Array, error) {
 	if !strings.EqualFold(filepath.Ext(name), ".npz") {
-		return npy.ReadFile(name)
+		return npy.ReadFile(ctx, name)
 	}
-	file, err := npy.ReadZipFile(name)
+	file, err := npy.ReadZipFile(ctx, name)
 	if err != nil {
 		return npy.Array{}, err
 	}
@@ -112,8 +116,8 @@ func readSamplesFile(name string) (npy.Array, error) {
 }
 
 // readSet reads samples, 50 or more, all finite.
-func readSet(name string) (x []float64, shape []int, err error) {
-	a, err := readSamplesFile(name)
+func readSet(ctx context.Context, name string) (x []float64, shape []int, err error) {
+	a, err := readSamplesFile(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}

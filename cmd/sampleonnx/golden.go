@@ -19,11 +19,11 @@ import (
 
 // samples draws as the file's samples were drawn, and compares.
 func (c *comparison) samples(ctx context.Context, file map[string]npy.Array) (*comparedSamples, error) {
-	g, source, err := c.runOf(file)
+	g, source, err := c.runOf(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	k, r, err := c.recipe(g, source)
+	k, r, err := c.recipe(ctx, g, source)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func asBytes(v display, x []float32) []float32 {
 
 // runOf finds how the samples of a file were drawn: from its own meta, or that of NAME_stats.json, stats.json or the recorded run NAME.npz beside
 // NAME_samples.
-func (c *comparison) runOf(file map[string]npy.Array) (g goldenMeta, source string, err error) {
+func (c *comparison) runOf(ctx context.Context, file map[string]npy.Array) (g goldenMeta, source string, err error) {
 	if meta, ok := file["meta"]; ok {
 		return c.runIn(c.golden, meta)
 	}
@@ -80,13 +80,13 @@ func (c *comparison) runOf(file map[string]npy.Array) (g goldenMeta, source stri
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		entries, err := readStats(path, filepath.Base(c.path))
+		entries, err := readStats(ctx, path, filepath.Base(c.path))
 		if s, ok := entries[entry]; err == nil && ok {
 			return s.Meta, path, nil
 		}
 	}
 	trace := filepath.Join(dir, name+".npz")
-	if members, err := npy.ReadZipFile(trace); err == nil {
+	if members, err := npy.ReadZipFile(ctx, trace); err == nil {
 		if meta, ok := members["meta"]; ok {
 			return c.runIn(trace, meta)
 		}

@@ -101,6 +101,7 @@ func (m ladderMeta) levels(g *goldenMeta) (sigmas []float64, first, last float64
 			g.Denoise = false
 			return schedules.Geometric(hi, lo, m.Steps/3+2), 1, 1
 		case m.Schedule == "":
+			g.Denoise = m.Denoise == nil || *m.Denoise
 			return schedules.Karras(hi, lo, 7, m.Steps), 1, 1
 		case m.Schedule == "exponential":
 			return schedules.Geometric(hi, lo, m.Steps), 1, 1

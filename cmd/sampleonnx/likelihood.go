@@ -39,7 +39,7 @@ type likelihoodRun struct {
 	batch                int
 	seed                 uint64
 	given                []float32 // probes
-	config               onnxrun.Config
+	config               runConfig
 }
 
 // likelihoods is its result.
@@ -104,6 +104,8 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
+	ctx, stop := l.config.begin(ctx)
+	defer stop()
 	m, err := openModel(ctx, f.Arg(0), l.config)
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		if !c.Has("dequant") {
 			k.Dequant = "uniform"
 		}
-		x, bytes, err := readSamples(&k, f.Args()[1:], math.MaxInt, l.seed)
+		x, bytes, err := readSamples(ctx, &k, f.Args()[1:], math.MaxInt, l.seed)
 		dequantised = bytes && k.Dequant == "uniform"
 		return x, err
 	})
@@ -134,7 +136,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(r)
+		return printJSON(std.out, r)
 	}
 	mean := 0.0
 	for _, p := range r.LogP {
@@ -154,7 +156,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 
 // run computes the likelihoods of data that have the card's shape and scale.
 func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, error)) (*likelihoods, error) {
-	c, recipe, err := resolve(m, path, asked{settings: settings, by: "likelihood"})
+	c, recipe, err := resolve(ctx, m, path, asked{settings: settings, by: "likelihood"})
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +166,9 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 		return nil, err
 	}
 	n := len(x) / dim
+	if err := holdBatch(ctx, min(l.batch, n), c.Shape); err != nil {
+		return nil, err
+	}
 	if l.trace == "" {
 		if l.trace = "hutchinson"; dim <= 16 {
 			l.trace = "exact"

@@ -48,7 +48,7 @@ func TestLikelihood(t *testing.T) {
 				t.Errorf("%v: datum %d: log p %.5f, %.5f bits/dim, want %.5f", args, i, p, r.Bits[i], want)
 			}
 		}
-		file, err := npy.ReadZipFile(out)
+		file, err := npy.ReadZipFile(t.Context(), out)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestLikelihoodOfBytes(t *testing.T) {
 		if err := json.Unmarshal([]byte(must(t, append(vp, c.args...)...)), &r); err != nil {
 			t.Fatal(err)
 		}
-		file, err := npy.ReadZipFile(out)
+		file, err := npy.ReadZipFile(t.Context(), out)
 		if err != nil {
 			t.Fatal(err)
 		}

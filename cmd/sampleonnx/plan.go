@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -45,7 +45,7 @@ type stepPlan struct {
 }
 
 // planLadder is the verb plan.
-func planLadder(args []string, std streams) error {
+func planLadder(ctx context.Context, args []string, std streams) error {
 	f := flagSet("plan")
 	hi := f.Float64("sigma-max", 0, "largest noise `S` (default: technique 1 of DATA)")
 	lo := f.Float64("sigma-min", 0.01, "smallest noise `S`")
@@ -53,18 +53,22 @@ func planLadder(args []string, std streams) error {
 	steps := f.String("steps-per-level", "1,2,3,5,10", "steps a level: `T1,T2,...`")
 	most := f.IntP("data", "n", 2000, "use at most `N` data, evenly taken, whose distances are all measured")
 	asJSON := f.Bool("json", false, "print one JSON object")
+	var config runConfig
+	f.Var(limitFlag{&config}, "limit", "what the run may take: `NAME=VALUE`, data, the memory of the file (a quarter of the machine's), or time")
 	if err := flagError(f.Parse(args)); err != nil {
 		return help(std.out, fmt.Sprintf(planHelp, f.FlagUsagesWrapped(110)), err)
 	}
 	if f.NArg() > 1 {
 		return usagef("want at most one file of data, have %d arguments%s (see --help)", f.NArg(), list(f.Args()))
 	}
+	ctx, stop := config.begin(ctx)
+	defer stop()
 	p := ladderPlan{SigmaMax: *hi, SigmaMin: *lo, Dim: *dim}
 	if f.NArg() == 1 {
 		if *most < 2 {
 			return usagef("--data %d: want 2 or more", *most)
 		}
-		if err := p.of(f.Arg(0), *most, f.Changed("sigma-max")); err != nil {
+		if err := p.of(ctx, f.Arg(0), *most, f.Changed("sigma-max")); err != nil {
 			return err
 		}
 	}
@@ -95,14 +99,14 @@ func planLadder(args []string, std streams) error {
 		p.Steps = append(p.Steps, stepPlan{t, p.Levels*t + 1, eps, schedules.VarianceRatio(eps, p.SigmaMin, p.Ratio, t)})
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(p)
+		return printJSON(std.out, p)
 	}
 	return p.text(std.out)
 }
 
 // of takes the dimension of data, and their diameter where no other largest noise is asked for. Bytes are taken for images on [0,1].
-func (p *ladderPlan) of(name string, most int, known bool) error {
-	a, err := readSamplesFile(name)
+func (p *ladderPlan) of(ctx context.Context, name string, most int, known bool) error {
+	a, err := readSamplesFile(ctx, name)
 	if err != nil {
 		return err
 	}

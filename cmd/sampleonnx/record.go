@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/sampler/stats"
@@ -48,7 +49,7 @@ func (c *comparison) record(ctx context.Context, samples, entry string, replace 
 	if _, err := os.Stat(c.golden); errors.Is(err, os.ErrNotExist) && entry == "" {
 		return c.recordNew(ctx, samples, out)
 	}
-	entries, err := readStats(c.golden, filepath.Base(c.path))
+	entries, err := readStats(ctx, c.golden, filepath.Base(c.path))
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (c *comparison) record(ctx context.Context, samples, entry string, replace 
 	if !replace {
 		return usagef("--record %s: %s has the statistics of %d samples of a run of %s%s; --replace puts others in their place", samples, name, old.N, old.Meta.Sampler, old.Recorded.told())
 	}
-	k, r, err := c.recipe(old.Meta, c.golden)
+	k, r, err := c.recipe(ctx, old.Meta, c.golden)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (c *comparison) record(ctx context.Context, samples, entry string, replace 
 	if from.N < max(2, old.N) {
 		return usagef("--record %s: %d samples, but %s has the statistics of %d", samples, from.N, name, old.N)
 	}
-	text, err := os.ReadFile(c.golden)
+	text, err := readText(ctx, c.golden)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (c *comparison) record(ctx context.Context, samples, entry string, replace 
 	if _, err := span(text, []string{"meta"}); err == nil {
 		path = nil // the file is the entry
 	}
-	edits, err := c.newNumbers(text, path, k.Shape, x)
+	edits, err := c.newNumbers(ctx, text, path, k.Shape, x)
 	if err != nil {
 		return err
 	}
@@ -87,12 +88,7 @@ func (c *comparison) record(ctx context.Context, samples, entry string, replace 
 	if err != nil {
 		return err
 	}
-	edits = append(edits, told)
-	slices.SortFunc(edits, func(a, b edit) int { return b.from - a.from })
-	for _, e := range edits {
-		text = slices.Concat(text[:e.from], e.text, text[e.to:])
-	}
-	return c.writeRecord(text, name, from, out)
+	return c.writeRecord(edited(text, append(edits, told)), name, from, out)
 }
 
 // recordNew makes a file of one entry, of the model as its card says it is sampled or as the samples' own meta does.
@@ -101,9 +97,9 @@ func (c *comparison) recordNew(ctx context.Context, samples string, out io.Write
 	var r *recipe
 	var err error
 	if samples == drawnHere {
-		k, r, err = resolve(c.model, c.path, asked{})
+		k, r, err = resolve(ctx, c.model, c.path, asked{})
 	} else {
-		k, r, err = c.recipeOf(samples)
+		k, r, err = c.recipeOf(ctx, samples)
 	}
 	if err != nil {
 		return err
@@ -131,8 +127,8 @@ func (c *comparison) recordNew(ctx context.Context, samples string, out io.Write
 }
 
 // recipeOf is that of the run that a file of samples says it is of.
-func (c *comparison) recipeOf(samples string) (*card.Card, *recipe, error) {
-	file, err := samplesFile(samples)
+func (c *comparison) recipeOf(ctx context.Context, samples string) (*card.Card, *recipe, error) {
+	file, err := samplesFile(ctx, samples)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,7 +140,7 @@ func (c *comparison) recipeOf(samples string) (*card.Card, *recipe, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return c.recipe(g, samples)
+	return c.recipe(ctx, g, samples)
 }
 
 func (c *comparison) writeRecord(text []byte, name string, from origin, out io.Writer) error {
@@ -157,8 +153,7 @@ func (c *comparison) writeRecord(text []byte, name string, from origin, out io.W
 	}); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%s: %s now has the statistics of %d samples%s\n", filepath.Base(c.golden), name, from.N, from.told())
-	return err
+	return printf(out, "%s: %s now has the statistics of %d samples%s\n", filepath.Base(c.golden), name, from.N, from.told())
 }
 
 // told says where samples are from.
@@ -181,7 +176,7 @@ func (o *origin) told() string {
 func (c *comparison) samplesOf(ctx context.Context, name string, k *card.Card, r *recipe, n int) ([]float32, origin, error) {
 	from := origin{Samples: name, Version: version()}
 	var err error
-	if from.Model, err = sha256Of(c.path); err != nil {
+	if from.Model, err = sha256Of(ctx, c.path); err != nil {
 		return nil, from, err
 	}
 	dim := elements(k.Shape)
@@ -191,11 +186,11 @@ func (c *comparison) samplesOf(ctx context.Context, name string, k *card.Card, r
 		x, err = c.drawMany(ctx, k, r, n)
 	} else {
 		from.Samples = filepath.Base(name)
-		if from.Run, err = c.runSaid(name, k); err == nil {
-			from.SHA256, err = sha256Of(name)
+		if from.Run, err = c.runSaid(ctx, name, k); err == nil {
+			from.SHA256, err = sha256Of(ctx, name)
 		}
 		if err == nil {
-			x, _, err = readSamples(k, []string{name}, math.MaxInt32, 0)
+			x, _, err = readSamples(ctx, k, []string{name}, math.MaxInt32, 0)
 		}
 	}
 	from.N = len(x) / dim
@@ -203,8 +198,8 @@ func (c *comparison) samplesOf(ctx context.Context, name string, k *card.Card, r
 }
 
 // runSaid is the meta of a file of samples, or nil: it must be of this model and its sampler.
-func (c *comparison) runSaid(name string, k *card.Card) (json.RawMessage, error) {
-	file, err := samplesFile(name)
+func (c *comparison) runSaid(ctx context.Context, name string, k *card.Card) (json.RawMessage, error) {
+	file, err := samplesFile(ctx, name)
 	meta, ok := file["meta"]
 	if err != nil || !ok {
 		return nil, err
@@ -225,19 +220,19 @@ func (c *comparison) runSaid(name string, k *card.Card) (json.RawMessage, error)
 }
 
 // samplesFile is what an .npz holds; an .npy holds nothing besides samples.
-func samplesFile(name string) (map[string]npy.Array, error) {
+func samplesFile(ctx context.Context, name string) (map[string]npy.Array, error) {
 	if !strings.EqualFold(filepath.Ext(name), ".npz") {
 		return nil, nil
 	}
-	file, err := npy.ReadZipFile(name)
+	file, err := npy.ReadZipFile(ctx, name)
 	if err != nil {
 		return nil, ofFlag("record", err)
 	}
 	return file, nil
 }
 
-func sha256Of(name string) (string, error) {
-	f, err := os.Open(name)
+func sha256Of(ctx context.Context, name string) (string, error) {
+	f, err := bounded.Open(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -289,6 +284,15 @@ func pickEntry(entries map[string]goldenStats, asked, file string) (string, erro
 type edit struct {
 	from, to int
 	text     []byte
+}
+
+// edited is text with edits, which do not overlap.
+func edited(text []byte, edits []edit) []byte {
+	slices.SortFunc(edits, func(a, b edit) int { return b.from - a.from })
+	for _, e := range edits {
+		text = slices.Concat(text[:e.from], e.text, text[e.to:])
+	}
+	return text
 }
 
 // span finds the value at a path of keys in JSON text.
@@ -343,7 +347,7 @@ func (c *comparison) numbers(shape []int, x []float32) map[string]any {
 }
 
 // newNumbers are the edits of an entry: a new value for each of its statistics.
-func (c *comparison) newNumbers(text []byte, path []string, shape []int, x []float32) ([]edit, error) {
+func (c *comparison) newNumbers(ctx context.Context, text []byte, path []string, shape []int, x []float32) ([]edit, error) {
 	values := c.numbers(shape, x)
 	at, err := span(text, path)
 	if err != nil {
@@ -354,7 +358,7 @@ func (c *comparison) newNumbers(text []byte, path []string, shape []int, x []flo
 		return nil, &npy.FormatError{File: c.golden, Reason: err.Error()}
 	}
 	if _, ok := keys["counts"]; ok {
-		images, err := lawImages(c.lawFile(), elements(shape))
+		images, err := lawImages(ctx, c.lawFile(), elements(shape))
 		if err != nil {
 			return nil, err
 		}

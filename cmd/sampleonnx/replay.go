@@ -91,7 +91,7 @@ func (g goldenMeta) settings(source string) []setting {
 }
 
 // recipe resolves the model's card with the recorded settings on top.
-func (c *comparison) recipe(g goldenMeta, source string) (*card.Card, *recipe, error) {
+func (c *comparison) recipe(ctx context.Context, g goldenMeta, source string) (*card.Card, *recipe, error) {
 	if g.Model != "" && g.Model != filepath.Base(c.path) {
 		return nil, nil, usagef("%s was recorded with %s, not with %s", source, g.Model, filepath.Base(c.path))
 	}
@@ -104,7 +104,7 @@ func (c *comparison) recipe(g goldenMeta, source string) (*card.Card, *recipe, e
 	if err != nil {
 		return nil, nil, err
 	}
-	return resolve(c.model, c.path, asked{settings: settings})
+	return resolve(ctx, c.model, c.path, asked{settings: settings})
 }
 
 // recordedRun is a recorded run, ready to be run again.
@@ -173,7 +173,7 @@ func (c *comparison) recordedRun(ctx context.Context, file map[string]npy.Array)
 		return nil, nil, err
 	}
 	var k *card.Card
-	if k, r.recipe, err = c.recipe(r.meta, c.golden); err != nil {
+	if k, r.recipe, err = c.recipe(ctx, r.meta, c.golden); err != nil {
 		return nil, nil, err
 	}
 	r.dim = elements(k.Shape)

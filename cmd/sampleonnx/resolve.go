@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -26,8 +27,8 @@ type asked struct {
 }
 
 // resolve finds the card of a model and makes its recipe. A flag that neither needs is refused.
-func resolve(m *onnxrun.Model, path string, flags asked) (*card.Card, *recipe, error) {
-	c, err := resolveCard(m, path, flags)
+func resolve(ctx context.Context, m *onnxrun.Model, path string, flags asked) (*card.Card, *recipe, error) {
+	c, err := resolveCard(ctx, m, path, flags)
 	if err != nil {
 		return c, nil, err
 	}
@@ -35,11 +36,11 @@ func resolve(m *onnxrun.Model, path string, flags asked) (*card.Card, *recipe, e
 	if err != nil {
 		return c, nil, err
 	}
-	return c, r, flags.needed(c, m, path)
+	return c, r, flags.needed(ctx, c, m, path)
 }
 
 // resolveCard finds the card of a model: its metadata, the sidecar beside it, the flags, and what names and shapes tell.
-func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error) {
+func resolveCard(ctx context.Context, m *onnxrun.Model, path string, flags asked) (*card.Card, error) {
 	c := new(card.Card)
 	if err := c.SetMetadata(m.Metadata()); err != nil {
 		return c, err
@@ -63,6 +64,9 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 		return c, err
 	}
 	if err := c.Check(); err != nil {
+		return c, err
+	}
+	if err := holdBatch(ctx, 1, c.Shape); err != nil {
 		return c, err
 	}
 	if err := nameSampler(c); err != nil {
@@ -171,7 +175,7 @@ func describes(key string) bool {
 }
 
 // needed refuses a flag that was given in vain, and says with which other choice it would be of use.
-func (a asked) needed(c *card.Card, m *onnxrun.Model, path string) error {
+func (a asked) needed(ctx context.Context, c *card.Card, m *onnxrun.Model, path string) error {
 	settings := slices.Clip(a.settings)
 	if a.steps > 0 {
 		settings = append(settings, setting{key: stepsKey(c), flag: "--steps"})
@@ -194,7 +198,7 @@ func (a asked) needed(c *card.Card, m *onnxrun.Model, path string) error {
 		} {
 			var users []string
 			for _, word := range choice.words {
-				if a.with(choice.key, word).uses(s.key, m, path) {
+				if a.with(choice.key, word).uses(ctx, s.key, m, path) {
 					users = append(users, word)
 				}
 			}
@@ -220,8 +224,8 @@ func (a asked) with(key, word string) asked {
 }
 
 // uses reports whether anything needs a key.
-func (a asked) uses(key string, m *onnxrun.Model, path string) bool {
-	c, err := resolveCard(m, path, a)
+func (a asked) uses(ctx context.Context, key string, m *onnxrun.Model, path string) bool {
+	c, err := resolveCard(ctx, m, path, a)
 	if err != nil {
 		return false
 	}

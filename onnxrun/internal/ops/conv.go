@@ -206,34 +206,6 @@ func (v *conv) padded() bool {
 	return false
 }
 
-// volume is the sizes of a convolution over one to three axes, as three: depth,
-// rows, columns.
-func volume(v []int, one int) (d, h, w int) {
-	full := [3]int{one, one, one}
-	copy(full[3-len(v):], v)
-	return full[0], full[1], full[2]
-}
-
-// window is the geometry for the kernels, whose source is padded.
-func (v *conv) window() (g kernel.Window) {
-	w := v.w
-	g.KD, g.KH, g.KW = volume(w.kernel, 1)
-	g.StrideD, g.StrideH, g.StrideW = volume(w.stride, 1)
-	g.DilD, g.DilH, g.DilW = volume(w.dilation, 1)
-	g.OD, g.OH, g.OW = volume(w.out, 1)
-	g.PD, g.PH, g.PW = v.frame()
-	return g
-}
-
-// frame is the size of the padded input.
-func (v *conv) frame() (d, h, w int) {
-	size := make([]int, len(v.w.in))
-	for i := range size {
-		size[i] = v.w.in[i] + v.w.begin[i] + v.w.end[i]
-	}
-	return volume(size, 1)
-}
-
 // source is the input of a direct convolution, images next to each other: where
 // it is padded, or has another layout than it needs, a copy in scratch memory.
 type source struct {
@@ -252,7 +224,7 @@ func (v *conv) source(k *Kernel) *source {
 	if s.few {
 		s.planes, s.lanes = v.ic, 1
 	}
-	pd, ph, pw := v.frame()
+	pd, ph, pw := v.w.frame()
 	s.imageLen = s.planes * s.lanes * pd * ph * pw
 	if s.copied {
 		k.Scratch = 4 * v.n * s.imageLen
@@ -271,7 +243,7 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 	fromLen := v.x.Len() / v.n
 	d, h, w := volume(v.w.in, 1)
 	front, top, left := volume(v.w.begin, 0)
-	pd, ph, pw := v.frame()
+	pd, ph, pw := v.w.frame()
 	items, slice := v.n*s.planes*pd, ph*pw*s.lanes
 	parts, step := divide(items, 0.2*float64(slice))
 	return to, []Task{{parts, func(part, _ int) {
@@ -296,7 +268,7 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 // bindDirect: every part is one group of output channels of some rows of an image.
 func (v *conv) bindDirect(k *Kernel, c *Call) {
 	s := v.source(k)
-	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.window(), Plain: s.few, Scale: v.post.scale}
+	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.w.kernels(), Plain: s.few, Scale: v.post.scale}
 	k.Algo = "direct"
 	weights, packs := c.In[1].Const, c.Packs
 	how := fmt.Sprintf("direct, plain %v, groups %d", s.few, v.groups)
@@ -339,7 +311,7 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 // bindLanewise: every part is some rows of a block of channels.
 func (v *conv) bindLanewise(k *Kernel, c *Call) {
 	s := v.source(k)
-	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.window(), Scale: v.post.scale}
+	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.w.kernels(), Scale: v.post.scale}
 	k.Algo = "lanewise"
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := 0
@@ -379,7 +351,7 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 // is some rows of an image.
 func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 	s := v.source(k)
-	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.window()}
+	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.w.kernels()}
 	g.Init()
 	k.Algo, k.WorkerScratch = "direct, few outputs", 4*g.WorkLen()
 	weights, packs := c.In[1].Const, c.Packs
