@@ -126,24 +126,35 @@ func (g *graph) widest() int {
 }
 
 // alike reports whether another graph computes the same for each row: the same
-// operators on the same constants. Integers may differ, being shapes for the most part;
-// where they are more than that, other values come of them.
+// operators on the same constants, with results that differ in the number of rows.
 func (g *graph) alike(other *graph) bool {
 	return slices.EqualFunc(g.nodes, other.nodes, func(a, b *node) bool {
 		same := a.src == b.src || a.src.Op == b.src.Op && a.src.Attrs == nil && b.src.Attrs == nil // Expand, when time is split off
-		return same && slices.EqualFunc(a.in, b.in, func(v, w *value) bool {
+		return same && slices.EqualFunc(a.in, b.in, a.readsAlike) && slices.EqualFunc(a.out, b.out, func(v, w *value) bool {
 			if v == nil || w == nil {
 				return v == w
 			}
-			if v.konst == nil || w.konst == nil || v.konst == w.konst {
-				return (v.konst == nil) == (w.konst == nil)
-			}
-			if sameType(v.Type, w.Type) {
-				return !isFloat(v.DType) || bytes.Equal(v.konst.Mem(), w.konst.Mem())
-			}
-			return v.DType == w.DType && (!isFloat(v.DType) || v.uniform() && all(w, ops.Data[float32](v.konst)[0]))
+			return len(v.Shape) == len(w.Shape) && (len(v.Shape) == 0 || slices.Equal(v.Shape[1:], w.Shape[1:]))
 		})
 	})
+}
+
+// readsAlike is alike for two values that a node reads. Shapes may differ where nothing
+// else than the shape of a result comes of them, and so may the number of equal rows.
+func (n *node) readsAlike(v, w *value) bool {
+	switch {
+	case v == nil || w == nil:
+		return v == w
+	case v.konst == w.konst:
+		return true
+	case v.konst == nil || w.konst == nil || v.DType != w.DType:
+		return false
+	case sameType(v.Type, w.Type) && bytes.Equal(v.konst.Mem(), w.konst.Mem()):
+		return true
+	case isFloat(v.DType):
+		return v.uniform() && all(w, ops.Data[float32](v.konst)[0])
+	}
+	return slices.Contains([]string{"Reshape", "Expand", "Resize"}, n.src.Op)
 }
 
 // inTiles is a plan in tiles of n rows for a batch; nil where the tile's values are not

@@ -193,6 +193,9 @@ func TestRowRules(t *testing.T) {
 		{row, true, "u = Unsqueeze(x @2)\nt = Tile(u @1,1,3)\ny = Reshape(t @0,-1)"},
 		{[]int{n, 1}, false, "t = Tile(x @2,1)\ny = Slice(t @0 @8 @0)"},
 		{row, false, "y = CumSum(x @0)"},
+		{[]int{n, n}, false, "s = Shape(x)\nk = Slice(s @0 @1 @0)\nz = Slice(x @0 k @1)\ny = ReduceSum(z @1)"},
+		{row, false, "s = Shape(x)\nk = Slice(s @0 @1 @0)\nm = Mod(k @3)\ng = Gather(x m) axis=1\ny = Exp(g)"},
+		{[]int{n, 12}, false, "s = Shape(x)\nk = Slice(s @0 @1 @0)\ne = Add(k @2)\nz = Slice(x k e @1)\ny = Exp(z)"},
 		{row, false, "s = Shape(x)\nf = Cast(s) to=1\nk = Slice(f @0 @1 @0)\ny = Div(x k)"}, // of the number of rows
 	} {
 		lines := strings.ReplaceAll(c.lines, "~B", fmt.Sprint("~", n))
