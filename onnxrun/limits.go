@@ -16,12 +16,12 @@ type Limits struct {
 	// TensorElems bounds the elements of one tensor, and any one dimension.
 	// Default, and the most there can be: 2³¹-1.
 	TensorElems int64
-	Rank        int   // dimensions that the file may give a tensor; default 32
+	Rank        int   // dimensions that the file may give a tensor; default 32, of which operators take 8
 	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000
 	Depth       int   // subgraphs in subgraphs, and calls of functions in calls; default 32
 	NodeAttrs   int   // attributes of one node; default 256
-	Fields      int   // protobuf fields, which bound every list of the file; default 2,000,000
-	NameBytes   int64 // bytes of all names together; default 64 MiB
+	Fields      int   // protobuf fields and elements of attributes' lists, which bound every list of the file; default 2,000,000
+	NameBytes   int64 // bytes of all names and other text (metadata, attributes' strings) together; default 64 MiB
 	Files       int   // files of external data; default 4,096
 }
 

@@ -132,9 +132,12 @@ func Lower(c *Call) (*Kernel, error) {
 	return k, nil
 }
 
-// Check reports whether a node can be run at all: its operator, opset version,
-// arity and attributes. What depends on shapes is left to Lower.
+// Check reports whether a node of a file can be run at all: its operator, opset
+// version, arity and attributes. What depends on shapes is left to Lower.
 func Check(n *onnx.Node) error {
+	if n.Domain == Fused {
+		return unsupported(n, "the domain is not for files")
+	}
 	_, err := find(n)
 	return err
 }

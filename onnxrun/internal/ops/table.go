@@ -8,7 +8,7 @@ import (
 
 // Fused is the domain of the operators that plans make by joining nodes; no
 // file may use it.
-const Fused = "sampleonnx"
+const Fused = onnx.Reserved
 
 // The opset versions whose operators this project knows.
 const (
