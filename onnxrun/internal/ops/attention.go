@@ -179,14 +179,17 @@ func newAttention(c *Call) (*attention, error) {
 	if a.left < -1 || a.right < -1 {
 		return nil, c.Invalid("the window is %d to the left and %d to the right", a.left, a.right)
 	}
-	switch p := onnx.DType(c.Int("softmax_precision", int(onnx.Float))); p {
+	precision, err := c.DType("softmax_precision", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
+	switch precision {
 	case onnx.Float, onnx.Float16, onnx.BFloat16: // float32 is what there is at least
 	case onnx.Double:
 		a.double = true
 	default:
-		return nil, c.Invalid("softmax_precision is %v", p)
+		return nil, c.Invalid("softmax_precision is %v", precision)
 	}
-	var err error
 	if a.q, err = newHeads(c, 0, "q_num_heads"); err != nil {
 		return nil, err
 	}

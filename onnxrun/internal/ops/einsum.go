@@ -168,9 +168,6 @@ func cutEllipsis(term string) (letters, dots int, ok bool) {
 // operands at a time from the left; those of other types are added up as they
 // stand.
 func lowerEinsum(c *Call) (*Kernel, error) {
-	if _, ok := c.Node.Attrs["equation"]; !ok {
-		return nil, c.Invalid("attribute equation is missing")
-	}
 	dtype := c.In[0].DType
 	for i := range c.In {
 		if c.In[i].Absent || c.In[i].DType != dtype {

@@ -229,7 +229,10 @@ func lowerWindow(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_datatype", int(onnx.Float)))
+	to, err := c.DType("output_datatype", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
 	if !isNumber(to) {
 		return nil, c.Unsupported("makes elements of %v", to)
 	}
@@ -275,7 +278,10 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 		v[i] = Data[float64](wide)[0]
 	}
 	mels, length, rate, low, high := v[0], v[1], v[2], v[3], v[4]
-	to := onnx.DType(c.Int("output_datatype", int(onnx.Float)))
+	to, err := c.DType("output_datatype", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case !isNumber(to):
 		return nil, c.Unsupported("makes elements of %v", to)

@@ -721,7 +721,7 @@ func TestEveryOperatorHasADerivative(t *testing.T) {
 	}
 	for _, which := range []struct {
 		rules map[string]rule
-		known map[string]*row
+		known map[string]*operator
 	}{{rules, byName}, {fusedRules, fusedByName}} {
 		for op := range which.rules {
 			if which.known[op] == nil {

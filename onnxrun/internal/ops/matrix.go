@@ -58,7 +58,10 @@ func lowerEyeLike(c *Call) (*Kernel, error) {
 	if len(in.Shape) != 2 {
 		return nil, c.Invalid("the input has shape %v, want 2 axes", in.Shape)
 	}
-	to := onnx.DType(c.Int("dtype", int(in.DType)))
+	to, err := c.DType("dtype", in.DType)
+	if err != nil {
+		return nil, err
+	}
 	if !isStored(to) {
 		return nil, c.Unsupported("makes elements of %v", to)
 	}

@@ -102,12 +102,12 @@ func Serial(f func()) []Task { return []Task{{1, func(int, int) { f() }}} }
 // error is a *onnx.FormatError (the node breaks the standard) or an
 // *onnx.UnsupportedError (it does not, but we cannot run it).
 func Lower(c *Call) (*Kernel, error) {
-	row, err := find(c.Node)
+	op, err := find(c.Node)
 	if err != nil {
 		return nil, err
 	}
 	for i := range c.In {
-		if c.In[i].Absent && i < row.required() {
+		if c.In[i].Absent && i < op.required {
 			return nil, c.Invalid("input %d is left out, but is required", i)
 		}
 		if n := len(c.In[i].Shape); n > maxRank {
@@ -120,7 +120,7 @@ func Lower(c *Call) (*Kernel, error) {
 	if c, err = c.modern(); err != nil {
 		return nil, err
 	}
-	k, err := row.lower(c)
+	k, err := op.lower(c)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +145,9 @@ func Check(n *onnx.Node) error {
 // Layouts is the layout in which the operator wants each of its inputs, given
 // the ones they have now.
 func Layouts(c *Call) []Layout {
-	if row, err := find(c.Node); err == nil && row.layouts != nil {
+	if op, err := find(c.Node); err == nil && op.layouts != nil {
 		if m, err := c.modern(); err == nil {
-			return row.layouts(m)
+			return op.layouts(m)
 		}
 	}
 	return make([]Layout, len(c.In))
@@ -184,6 +184,19 @@ func (c *Call) Int(name string, def int) int {
 		return ClampInt(a.Int)
 	}
 	return def
+}
+
+// DType is an attribute that numbers an element type, or def.
+func (c *Call) DType(name string, def onnx.DType) (onnx.DType, error) {
+	a, ok := c.Node.Attrs[name]
+	if !ok {
+		return def, nil
+	}
+	d, ok := onnx.DTypeOf(a.Int)
+	if !ok {
+		return 0, c.Invalid("%s is %d, which is no element type of ONNX", name, a.Int)
+	}
+	return d, nil
 }
 
 // Float is a float attribute, or def.

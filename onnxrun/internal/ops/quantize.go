@@ -81,7 +81,10 @@ func lowerQuantizeLinear(c *Call) (*Kernel, error) {
 	if err := c.want(1, ok, "a float type or int32"); err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_dtype", 0))
+	to, err := c.DType("output_dtype", 0)
+	if err != nil {
+		return nil, err
+	}
 	if c.Has(2) {
 		to = c.In[2].DType
 	} else if to == 0 {
@@ -90,7 +93,9 @@ func lowerQuantizeLinear(c *Call) (*Kernel, error) {
 	if !isQuantized(to) {
 		return nil, c.Unsupported("quantises to %v", to)
 	}
-	if p := onnx.DType(c.Int("precision", 0)); p != 0 && p != onnx.Float {
+	if p, err := c.DType("precision", 0); err != nil {
+		return nil, err
+	} else if p != 0 && p != onnx.Float {
 		return nil, c.Unsupported("divides in %v", p)
 	}
 	s, err := c.scales()
@@ -182,7 +187,10 @@ func lowerDequantizeLinear(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_dtype", 0))
+	to, err := c.DType("output_dtype", 0)
+	if err != nil {
+		return nil, err
+	}
 	if to == 0 {
 		to = c.In[1].DType
 	}

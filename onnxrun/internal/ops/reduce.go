@@ -13,12 +13,8 @@ import (
 // attribute or, from some opset on, input; all when it names none, unless
 // noop_with_empty_axes is set.
 func reduceAxes(c *Call) ([]bool, error) {
-	since := int64(18)
-	if c.Node.Op == "ReduceSum" {
-		since = 13
-	}
 	rank := len(c.In[0].Shape)
-	axes, err := c.axes(1, since, rank)
+	axes, err := c.axes(rank)
 	if err != nil {
 		return nil, err
 	}

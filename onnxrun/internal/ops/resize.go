@@ -134,8 +134,6 @@ func newResize(c *Call) (*resize, error) {
 		if c.Has(1) && scales == nil {
 			scales, err = constFloats(c, 1)
 		}
-	case c.Node.Op == "Upsample":
-		return nil, c.Invalid("the operator ended with opset 10")
 	default:
 		if scales, err = constFloats(c, 2); err != nil {
 			return nil, err

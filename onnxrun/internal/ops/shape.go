@@ -14,9 +14,6 @@ func known(t *Tensor) *Kernel { return &Kernel{Out: []Type{t.Type}, Const: []*Te
 func lowerShape(c *Call) (*Kernel, error) {
 	shape := c.In[0].Shape
 	rank := len(shape)
-	if c.Version() < 15 && len(c.Node.Attrs) > 0 {
-		return nil, c.Invalid("has start or end, which exist from opset 15")
-	}
 	bound := func(name string, def int) int {
 		b := c.Int(name, def)
 		if b < 0 {
