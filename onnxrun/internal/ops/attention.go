@@ -90,7 +90,7 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	size := storageSize(dtype)
 	reserve := func(n int) int {
 		at := k.Scratch
-		k.Scratch += align64(n)
+		k.Scratch = min(k.Scratch+align64(n), unbounded)
 		return at
 	}
 	a.presentK, a.presentV = a.past > 0 || wants(1), a.past > 0 || wants(2)
@@ -119,8 +119,8 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	}
 	k.Algo = "gemm"
 	kv := a.pk.batch * a.pk.heads
-	a.packLk, a.packV1 = kernel.PackedLen(a.q.size, a.total), kernel.PackedLen(a.total, a.v.size)
-	a.packK, a.packV = reserve(4*kv*a.packLk), reserve(4*kv*a.packV1)
+	a.packLk, a.packV1 = packedLen(a.q.size, a.total), packedLen(a.total, a.v.size)
+	a.packK, a.packV = reserve(room(4, kv, a.packLk)), reserve(room(4, kv, a.packV1))
 	// As many rows as keep their scores in the second-level cache.
 	a.rows = min(max(1, (64<<10)/max(1, a.total)), 64, max(1, a.q.length))
 	k.WorkerScratch = 4 * a.rows * a.total

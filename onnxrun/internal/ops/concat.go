@@ -46,7 +46,7 @@ func lowerConcat(c *Call) (*Kernel, error) {
 			}
 		}
 		if s[axis] > maxElems-out.Shape[axis] {
-			return nil, tooLarge(int64(s[axis]) + int64(out.Shape[axis]))
+			return nil, c.tooLarge(int64(s[axis]) + int64(out.Shape[axis]))
 		}
 		out.Shape[axis] += s[axis]
 		if c.In[i].Layout != first.Layout ||

@@ -285,7 +285,7 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 	switch {
 	case !isNumber(to):
 		return nil, c.Unsupported("makes elements of %v", to)
-	case !(mels >= 1 && mels <= 1<<20 && length >= 1 && length <= 1<<20 && rate >= 1 && low >= 0 && high > low && high <= rate/2):
+	case !(mels >= 1 && mels <= 1<<20 && length >= 1 && length <= 1<<20 && rate >= 1 && rate <= math.MaxFloat32 && low >= 0 && high > low && high <= rate/2):
 		return nil, c.Invalid("%v filters from %v to %v Hz over a transform of %v at %v Hz", mels, low, high, length, rate)
 	}
 	n, bins := int(mels), int(length)/2+1
@@ -293,20 +293,23 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 	if err := c.checkSize(Type{Shape: []int{bins, n, 8}}); err != nil {
 		return nil, err
 	}
-	edges := make([]int, n+2)
 	mel := func(hz float64) float64 { return 2595 * math.Log10(1+hz/700) }
 	step := (mel(high) - mel(low)) / float64(n+2)
-	for i := range edges {
+	edge := func(i int) int {
 		hz := 700 * (math.Pow(10, (mel(low)+float64(i)*step)/2595) - 1)
-		edges[i] = min(int(math.Floor((length+1)*hz/rate)), bins)
+		return min(max(int(math.Floor((length+1)*hz/rate)), 0), bins)
 	}
 	return &Kernel{Out: []Type{{DType: to, Shape: wide.Shape}}, Scratch: wide.Bytes(), Bind: func(m Memory) []Task {
 		t := View(wide, m.Shared())
 		w := Data[float64](t)
 		tasks := Serial(func() {
 			clear(w)
+			p := m.pace()
 			for i := range n {
-				left, centre, right := edges[i], edges[i+1], edges[i+2]
+				left, centre, right := edge(i), edge(i+1), edge(i+2)
+				if p.over(300 + bins) {
+					return
+				}
 				if left == centre && centre < bins {
 					w[centre*n+i] = 1
 				}

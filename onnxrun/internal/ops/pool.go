@@ -42,6 +42,9 @@ func lowerPool(c *Call) (*Kernel, error) {
 	out.Shape = append(append([]int(nil), x.Shape[:2]...), w.out...)
 
 	k := &Kernel{Out: []Type{out}, FLOPs: float64(out.Elems()) * float64(w.taps())}
+	last := len(w.in) - 1
+	// The windows' rows, what averages divide by, and a row of a separable pool.
+	k.Tables = min(w.rowBytes()+room(storageSize(x.DType), elems(w.out[:last])+(1+Block)*w.out[last])+room(24, w.kernel[last]), unbounded)
 	if len(c.Node.Outputs) > 1 {
 		k.Out = append(k.Out, Type{DType: onnx.Int64, Shape: out.Shape})
 	}
@@ -96,7 +99,7 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows()
+		offsets, rows, taps := w.rows(&m)
 		row := w.out[last]
 		if w.separable() {
 			tasks := separablePool(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
@@ -158,8 +161,8 @@ func (w *window) separableRows(r0, r1 int) (lo, hi int) {
 // separableScratch is the memory of the pooled rows of a part, for pixels of
 // that many bytes.
 func (w *window) separableScratch(pixel int) int {
-	rows := (min(poolRows, w.out[0])-1)*w.stride[0] + (w.kernel[0]-1)*w.dilation[0] + 1
-	return min(rows, w.in[0]) * w.out[1] * pixel
+	rows := room(max(0, min(poolRows, w.out[0])-1), w.stride[0]) + room(w.kernel[0]-1, w.dilation[0]) + 1
+	return room(min(rows, w.in[0]), w.out[1], pixel)
 }
 
 // separablePool pools along the rows into scratch memory, and from there along
@@ -327,7 +330,7 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows()
+		offsets, rows, taps := w.rows(&m)
 		row := w.out[last]
 		// The number of elements that count is a product over the axes.
 		rowCount, colCount := make([]T, rows), make([]T, row)

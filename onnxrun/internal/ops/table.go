@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -281,6 +282,7 @@ type version struct {
 	since   int64
 	in, out [2]int // the least and the most
 	attrs   map[string]attrRule
+	needed  []string // the required attributes
 	gone    bool
 }
 
@@ -337,6 +339,9 @@ func (r *row) read() *operator {
 			for _, a := range attrs {
 				if a.from <= since && since < a.until {
 					v.attrs[a.name] = a.rule
+					if a.rule.required {
+						v.needed = append(v.needed, a.name)
+					}
 				}
 			}
 		}
@@ -437,7 +442,8 @@ func find(n *onnx.Node) (*operator, error) {
 			return nil, invalid(n, "input %d is left out, but is required", i)
 		}
 	}
-	for name, a := range n.Attrs {
+	for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
+		a := n.Attrs[name]
 		rule, ok := v.attrs[name]
 		switch {
 		case !ok && o.has(name):
@@ -448,8 +454,8 @@ func find(n *onnx.Node) (*operator, error) {
 			return nil, invalid(n, "attribute %q has kind %d, want %d", name, a.Kind, rule.kind)
 		}
 	}
-	for name, rule := range v.attrs {
-		if _, ok := n.Attrs[name]; rule.required && !ok {
+	for _, name := range v.needed {
+		if _, ok := n.Attrs[name]; !ok {
 			return nil, invalid(n, "attribute %q is missing", name)
 		}
 	}

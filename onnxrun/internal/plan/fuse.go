@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -65,6 +66,9 @@ func (g *graph) join(want func(*node) bool) error {
 				continue
 			}
 			if err := g.lower(fused); err != nil {
+				if refused(err) {
+					continue // the nodes run as they are
+				}
 				return err
 			}
 			g.nodes[i] = fused
@@ -73,6 +77,13 @@ func (g *graph) join(want func(*node) bool) error {
 		g.sweep()
 	}
 	return nil
+}
+
+// refused reports whether an operator does not go together with its shapes.
+func refused(err error) bool {
+	var u *onnx.UnsupportedError
+	var l *onnx.LimitError
+	return errors.As(err, &u) || errors.As(err, &l)
 }
 
 // matcher answers who makes and who reads a value.

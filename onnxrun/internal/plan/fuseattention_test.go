@@ -316,7 +316,7 @@ func TestAttentionOfALongSequence(t *testing.T) {
 				t.Errorf("%d positions: %v allocations a run", length, n)
 			}
 		}
-		return pl.Arena
+		return int(pl.Arena)
 	}
 	arena(1000)
 	long := 4096

@@ -26,7 +26,7 @@ type Machine struct {
 	head, body *Machine // when the plan is one of two halves
 	key        []byte   // room for the early inputs
 
-	done   <-chan struct{} // of the context of the run under way
+	done   <-chan struct{} // of the context of the run under way, or of making the machine
 	broken bool            // a run panicked
 }
 
@@ -40,7 +40,7 @@ var _ G.VM = (*Machine)(nil)
 
 func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 	m := &Machine{pool: pl.program.pool, plan: pl}
-	mem := ops.AlignedBytes(pl.Arena)
+	mem := ops.AlignedBytes(int(pl.Arena))
 	at := func(s *slot) *ops.Tensor {
 		switch {
 		case s == nil:
@@ -65,7 +65,9 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		}
 	}
 
-	// Binding a kernel packs its weights the first time: all threads help.
+	// Binding a kernel packs its weights the first time: all threads help. It stops
+	// as a run does.
+	m.done = ctx.Done()
 	bound := make([][]ops.Task, len(pl.steps))
 	errs := make([]error, len(pl.steps))
 	m.pool.Run(len(pl.steps), func(i, _ int) {
@@ -86,6 +88,10 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		room.Stopped = m.stopped
 		bound[i] = k.Bind(room)
 	})
+	m.done = nil
+	if err := stopped(ctx); err != nil {
+		return nil, err
+	}
 	for i, tasks := range bound {
 		if errs[i] != nil {
 			return nil, errs[i]

@@ -100,7 +100,7 @@ func (p *Program) constants(ctx context.Context, g *onnx.Graph, weights map[int]
 		if ops.IsFloat32(w.DType) {
 			size = 4 * w.Elems() // 16-bit floats are converted
 		}
-		if err := p.memory.take(size); err != nil {
+		if err := p.memory.take(int64(size), 0); err != nil {
 			return err
 		}
 		weights[i] = ops.Constant(w)

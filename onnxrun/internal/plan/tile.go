@@ -42,10 +42,10 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, build func(rows int) (*grap
 		if err != nil {
 			return nil, stopped(g.ctx)
 		}
-		if tile.Arena > tileArena {
+		if tile.Arena+tile.Tables > tileArena {
 			continue
 		}
-		pl := &Plan{Inputs: inputs, Graph: tile.Graph, program: p, steps: tile.steps, tile: tile}
+		pl := &Plan{Inputs: inputs, Graphs: tile.Graphs, program: p, steps: tile.steps, tile: tile}
 		for i, v := range g.in {
 			pl.shared = append(pl.shared, v.shared)
 			if v.shared && !sameType(tile.Inputs[i], v.Type) {
@@ -59,9 +59,9 @@ func (p *Program) tiled(g *graph, inputs []ops.Type, build func(rows int) (*grap
 			}
 			pl.Outputs = append(pl.Outputs, out.Type)
 		}
-		pl.Arena = p.Threads() * tile.Arena
+		pl.Arena, pl.Tables = int64(p.Threads())*tile.Arena, int64(p.Threads())*tile.Tables
 		for _, t := range slices.Concat(pl.Inputs, pl.Outputs) {
-			pl.Arena += t.Bytes()
+			pl.Arena += int64(t.Bytes())
 		}
 		return pl, p.account(pl, 0)
 	}
