@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 
 	"sampleonnx/schedules"
 )
@@ -19,15 +20,16 @@ import (
 //	K' = −h f̃(x', t−h) + g(t−h)√h z,  x'' = x + (K+K')/2
 //	E = RMS(½(K'−K)/δ),  δ = max(ATol, RTol·max(|x'_prev|, |x'|))
 //
-// E ≤ 1 accepts x”, and h becomes .9 h E^{−.9}, never beyond Eps.
+// E ≤ 1 accepts the second state, and h becomes .9 h E^{−.9}, never beyond Eps.
 //
 // The published algorithm draws a new z after a rejection. But whether a step
 // is rejected depends on its z, so that what is thrown away is not like the
 // rest, and the law is biased. Here z is the increment of a Brownian path, each
 // sample's own, that is there before anybody looks at it: a rejected step is tried
 // again over a part of the same path, whose law given the whole is the
-// Brownian bridge's. For that, time is rounded to T/2¹⁷, and Noise must be a
-// function of the draw, as [Philox] is and [Torch], [Jax] and [Replay] are not.
+// Brownian bridge's. For that, time is rounded, steps to a 32nd of themselves at
+// most and all to T/2⁴¹, and Noise must be a function of the draw, as [Philox]
+// is and [Torch], [Jax] and [Replay] are not.
 //
 // Two evaluations a try. Strong order ½: the tolerances are of the law, not of
 // a path; .01 to .05 is what the authors use.
@@ -43,7 +45,7 @@ type adaptive struct {
 	id   []int     // of the active
 	t, h []float64 // of all
 	to   []float64 // where the try leads
-	next []uint32  // the same on the path
+	next []uint64  // the same on the path
 	path []brownian
 }
 
@@ -66,11 +68,10 @@ func (a AdaptiveSDE) Sample(ctx context.Context, b *Batch, score Field) error {
 	n, d := len(b.X)/b.Dim, &b.adaptive
 	d.t, d.h, d.to, d.next = grow(d.t, n), grow(d.h, n), grow(d.to, n), grow(d.next, n)
 	d.path, d.id = grow(d.path, n), grow(d.id, n)
-	run := b.drawn[PurposeBrownian]
-	if run >= 1<<(32-brownianBits-1) {
-		return errors.New("sampler: too many runs on one batch without a new start")
+	run, err := b.nextPath()
+	if err != nil {
+		return err
 	}
-	b.drawn[PurposeBrownian]++
 	for i := range n {
 		d.id[i], d.t[i], d.h[i] = i, end, 0.01*end
 		d.path[i].start(brownianEnd, b.Dim, run)
@@ -114,7 +115,7 @@ func (a AdaptiveSDE) Sample(ctx context.Context, b *Batch, score Field) error {
 func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 	d, dim, end := &b.adaptive, b.Dim, a.SDE.T()
 	rtol, atol := or(a.RTol, 0.01), or(a.ATol, 0.01)
-	last := uint32(eps / end * brownianEnd)
+	last := uint64(eps / end * brownianEnd)
 	row := func(v []float32, i int) []float32 { return v[i*dim : (i+1)*dim] }
 	prev, step, prime := b.past[0], b.past[1], b.past[2]
 
@@ -127,13 +128,12 @@ func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 	}
 	for k, i := range d.id {
 		path := &d.path[i]
-		units := max(1, math.Floor(float64(d.h[i]/end*brownianEnd)+0.5))
 		d.to[i], d.next[i] = eps, last
-		if n := float64(path.at) - units; n > float64(last) {
-			d.next[i], d.to[i] = uint32(n), n/brownianEnd*end
+		if n := stop(path.at, d.h[i]/end*brownianEnd); n > last {
+			d.next[i], d.to[i] = n, float64(n)/brownianEnd*end
 		}
 		from := path.at
-		err := path.moveTo(d.next[i], func(dst []float32, id uint32) error {
+		err := path.moveTo(d.next[i], func(dst []float32, id uint64) error {
 			return b.noise().Normal(dst, Draw{Purpose: PurposeBrownian, Index: id, Seq: b.Draws, First: b.First + uint64(i), Dim: dim})
 		})
 		if err != nil {
@@ -187,8 +187,8 @@ func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 				continue
 			}
 		} else if path.at-d.next[i] <= 1 {
-			return fmt.Errorf("sampler: sample %d: the SDE solver's step became too small at t=%.6g; larger tolerances may help",
-				b.First+uint64(i), d.t[i])
+			return fmt.Errorf("sampler: sample %d: at t=%.6g no step is small enough for the tolerances RTol %g and ATol %g",
+				b.First+uint64(i), d.t[i], rtol, atol)
 		}
 		d.h[i] = min(d.t[i]-eps, factor*h)
 		d.id[kept] = i
@@ -196,6 +196,18 @@ func (a AdaptiveSDE) try(b *Batch, score Field, tries int, eps float64) error {
 	}
 	d.id = d.id[:kept]
 	return nil
+}
+
+// stop is where a step of so many units ends, or a little before it, at a place
+// that is an end of most of the path's intervals. A step of fewer units ends
+// before: what was rejected is never tried again.
+func stop(from uint64, units float64) uint64 {
+	step := uint64(max(1, units))
+	if step >= from {
+		return 0
+	}
+	grain := uint64(1) << max(0, bits.Len64(step)-6) // a 32nd to a 64th of the step
+	return (from - step + grain - 1) &^ (grain - 1)
 }
 
 // eval is the score of the active samples, packed, each at its own time.

@@ -3,6 +3,9 @@ package sampler
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"sampleonnx/schedules"
@@ -35,39 +38,89 @@ func TestAdaptiveSDEFollowsOnePath(t *testing.T) {
 	}
 }
 
-// The law on a Gaussian, whose bias at these tolerances is far below the
-// error of the mean: figures N(0,1), 4.9 is exceeded once in 10⁶.
+// The law on a Gaussian, at every tolerance: figures N(0,1), 4.9 is exceeded
+// once in 10⁶. The bias is far below the error of the mean.
 func TestAdaptiveSDEHasTheRightLaw(t *testing.T) {
-	const n, dim = 3000, 30
-	for _, p := range papers {
-		if p.name == "sub-vp" {
-			continue
-		}
+	const dim = 5
+	laws := slices.DeleteFunc(slices.Clone(papers), func(p paper) bool { return p.name == "sub-vp" })
+	laws = append(laws, paper{name: "ve", sde: schedules.VE{SigmaMin: 0.01, SigmaMax: 50}, eps: 1e-5, sigmaMin: 0.01, sigmaMax: 50})
+	for _, p := range laws {
 		_, w, _ := p.place(p.eps)
-		b := &Batch{X: make([]float32, n), Dim: dim, Noise: Philox(8)}
-		if err := b.Prior(p.sde.Prior()); err != nil {
-			t.Fatal(err)
-		}
-		score := func(dst, x []float32, t []float64) error {
-			for i, v := range x {
-				c, w, _ := p.place(t[i/dim])
-				dst[i] = float32((c - float64(v)) / w)
+		last := 0.0
+		for _, c := range []struct {
+			tol float64
+			n   int
+		}{{1e-2, 300}, {1e-3, 40}, {3e-4, 20}, {1e-4, 5}, {1e-5, 1}} {
+			b := &Batch{X: make([]float32, c.n*dim), Dim: dim, Noise: Philox(8)}
+			if err := b.Prior(p.sde.Prior()); err != nil {
+				t.Fatal(err)
 			}
-			return nil
+			score := func(dst, x []float32, t []float64) error {
+				for i, t := range t {
+					c, w, _ := p.place(t)
+					for j := i * dim; j < (i+1)*dim; j++ {
+						dst[j] = float32((c - float64(x[j])) / w)
+					}
+				}
+				return nil
+			}
+			if err := (AdaptiveSDE{SDE: p.sde, RTol: c.tol, ATol: c.tol}).Sample(context.Background(), b, score); err != nil {
+				t.Errorf("%s at tolerance %g: %v", p.name, c.tol, err)
+				continue
+			}
+			n := float64(len(b.X))
+			var sum, squares float64
+			for _, v := range b.X {
+				sum += float64(v) - mu0
+				squares += (float64(v) - mu0) * (float64(v) - mu0)
+			}
+			mean, variance, tries := sum/math.Sqrt(n*w), (squares/(n*w)-1)*math.Sqrt(n/2), float64(b.Evals)/float64(2*c.n)
+			t.Logf("%s to %g at tolerance %g: mean off by %.2f standard errors, variance by %.2f, %.0f tries", p.name, p.sigmaMax, c.tol, mean, variance, tries)
+			if math.Abs(mean) > 4.9 || math.Abs(variance) > 4.9 {
+				t.Errorf("%s at tolerance %g: the law is off", p.name, c.tol)
+			}
+			if tries < 1.3*last {
+				t.Errorf("%s at tolerance %g: %.0f tries, and %.0f before", p.name, c.tol, tries, last)
+			}
+			last = tries
 		}
-		if err := (AdaptiveSDE{SDE: p.sde, RTol: 0.01, ATol: 0.01}).Sample(context.Background(), b, score); err != nil {
-			t.Fatal(err)
+	}
+}
+
+// A step is never longer than asked, nor much shorter, and of what was
+// rejected nothing is tried again, down to the last unit.
+func TestRejectedStepsShrink(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		from := r.Uint64N(brownianEnd) + 1
+		units := math.Exp(r.Float64() * 30)
+		for try := 0; ; try++ {
+			to := stop(from, units)
+			step := float64(from - to)
+			if to > 0 && (step > units && step > 1 || step < units*31/32-1) || to >= from || try > 400 {
+				t.Fatalf("from %d by %g: to %d, try %d", from, units, to, try)
+			}
+			if step == 1 {
+				break
+			}
+			if units = 0.9 * step; stop(from, units) <= to {
+				t.Fatalf("from %d by %g: to %d again", from, units, to)
+			}
 		}
-		var sum, squares float64
-		for _, v := range b.X {
-			sum += float64(v) - mu0
-			squares += (float64(v) - mu0) * (float64(v) - mu0)
+	}
+	// A score that is never the same twice.
+	sign := float32(1)
+	score := func(dst, x []float32, t []float64) error {
+		sign = -sign
+		for i := range dst {
+			dst[i] = sign * 1e30
 		}
-		mean, variance := sum/math.Sqrt(n*w), (squares/(n*w)-1)*math.Sqrt(n/2.)
-		t.Logf("%s: mean off by %.2f standard errors, variance by %.2f, %.1f tries", p.name, mean, variance, float64(b.Evals)/(n/dim)/2)
-		if math.Abs(mean) > 4.9 || math.Abs(variance) > 4.9 {
-			t.Errorf("%s: the law is off", p.name)
-		}
+		return nil
+	}
+	b := &Batch{X: make([]float32, 6), Dim: 3, First: 7}
+	err := AdaptiveSDE{SDE: schedules.VP{}, RTol: 0.02, ATol: 0.03}.Sample(context.Background(), b, score)
+	if want := "sample 7: at t=1 no step is small enough for the tolerances RTol 0.02 and ATol 0.03"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
 	}
 }
 

@@ -174,7 +174,7 @@ func (b *Batch) noise() Noise {
 
 // next names the run's next draw.
 func (b *Batch) next(p Purpose) Draw {
-	at := Draw{Purpose: p, Index: b.drawn[p], Seq: b.Draws, First: b.First, Dim: b.Dim}
+	at := Draw{Purpose: p, Index: uint64(b.drawn[p]), Seq: b.Draws, First: b.First, Dim: b.Dim}
 	b.drawn[p]++
 	b.Draws++
 	return at

@@ -3,7 +3,6 @@ package sampler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"maps"
 	"math"
@@ -44,72 +43,13 @@ func curved(path schedules.Path) Field {
 
 var modes = [2][testDim]float64{{1, -0.5, 0.3}, {-0.7, 0.4, 0.9}}
 
-// A setup is a sampler with the path of its field and the spread of its start.
-type setup struct {
-	sampler Sampler
-	path    schedules.Path
-	std     float64
-}
-
-// samplers is every sampler in its default setting, of those that leave
-// samples independent.
-func samplers() map[string]setup {
-	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
-	all := map[string]setup{
-		"langevin":         {Langevin{Sigma: 0.3, Alpha: 0.02, Steps: 9}, schedules.Sigma{}, 1},
-		"annealed":         {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4}, schedules.Sigma{}, 4},
-		"annealed+denoise": {Annealed{Sigmas: schedules.Geometric(4, 0.05, 5), Steps: 3, Eps: 2e-4, Denoise: true}, schedules.Sigma{}, 4},
-	}
-	levels := schedules.Karras(4, 0.05, 7, 9)
-	for name, s := range ladderSamplers(append(levels, 0)) {
-		all[name] = setup{s, schedules.Sigma{}, 4}
-	}
-	for name, s := range ladderSamplers(schedules.Geometric(4, 0.05, 14)) {
-		all[name+", above 0"] = setup{s, schedules.Sigma{}, 4}
-	}
-	for _, denoise := range []bool{false, true} {
-		all[fmt.Sprint("consistent ", denoise)] = setup{Consistent{Sigmas: schedules.Geometric(4, 0.05, 20), Eps: 0.3 * 0.0025, Denoise: denoise}, schedules.Sigma{}, 4}
-	}
-	for order := 2; order <= 3; order++ {
-		for _, denoise := range []bool{false, true} {
-			s := DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, Order: order, Denoise: denoise}
-			all[fmt.Sprint("dpm adaptive ", order, " ", denoise)] = setup{s, schedules.Sigma{}, 4}
-		}
-	}
-	all["ddim clip"] = setup{DDIM{Sigmas: levels, Eta: 1, Clip: 0.5}, schedules.Sigma{}, 4}
-	all["ddpm clip"] = setup{DDPM{Sigmas: levels, Clip: 0.5}, schedules.Sigma{}, 4}
-	all["ddim threshold"] = setup{DDIM{Sigmas: levels, Eta: 1, Threshold: Threshold{0.7, 1.5}}, schedules.Sigma{}, 4}
-	all["dpm++2m threshold"] = setup{Threshold{0.7, 1.5}.Of(DPMpp{Sigmas: levels}), schedules.Sigma{}, 4}
-	for name, sde := range map[string]schedules.SDE{"ve": ve, "vp": schedules.VP{}, "sub-vp": schedules.SubVP{}} {
-		for predictor, step := range predictors {
-			if _, ok := sde.(schedules.Chain); predictor == "ancestral" && !ok {
-				continue
-			}
-			for corrector, correct := range map[string]Step{
-				"none":          nil,
-				"langevin":      LangevinCorrector{}.Step,
-				"langevin norm": LangevinCorrector{Norm: NormDim, Steps: 2}.Step,
-				"ald":           AnnealedCorrector{}.Step,
-			} {
-				pc := PC{SDE: sde, N: 23, Predictor: step, Corrector: correct, Denoise: corrector == "ald"}
-				all["pc "+name+" "+predictor+" "+corrector] = setup{pc, sde, sde.Prior()}
-			}
-		}
-		all["flow "+name] = setup{Flow{SDE: sde}, sde, sde.Prior()}
-		all["adaptive "+name] = setup{AdaptiveSDE{SDE: sde, RTol: 0.05, ATol: 0.05, Denoise: name == "vp"}, sde, sde.Prior()}
-		all["flow heun "+name] = setup{Flow{SDE: sde, Heun: true, RTol: 1e-2, ATol: 1e-2}, sde, sde.Prior()}
-		all["flow+denoise "+name] = setup{Flow{SDE: sde, RTol: 1e-3, ATol: 1e-4, Denoise: true}, sde, sde.Prior()}
-	}
-	return all
-}
-
 func runSampler(t testing.TB, s setup, noise Noise, first uint64, n int) []float32 {
 	t.Helper()
 	b := &Batch{X: make([]float32, n*testDim), Dim: testDim, First: first, Noise: noise}
 	if err := b.Prior(s.std); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+	if err := s.sampler.Sample(context.Background(), b, s.field()); err != nil {
 		t.Fatal(err)
 	}
 	return b.X
@@ -122,7 +62,7 @@ func same(a, b []float32) bool {
 // Sample i is the same alone, in a batch, and in another batch.
 func TestSamplesDoNotDependOnTheirBatch(t *testing.T) {
 	const n = 7
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		t.Run(name, func(t *testing.T) {
 			all := runSampler(t, s, Philox(11), 0, n)
 			for i := range n {
@@ -164,14 +104,14 @@ func TestCoupledSettingsCouple(t *testing.T) {
 
 // A batch can be started again, and its runs do not leave traces.
 func TestBatchCanBeUsedAgain(t *testing.T) {
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		b := &Batch{X: make([]float32, 4*testDim), Dim: testDim, Noise: Philox(5)}
 		for _, first := range []uint64{0, 4, 0} {
 			b.First = first
 			if err := b.Prior(s.std); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+			if err := s.sampler.Sample(context.Background(), b, s.field()); err != nil {
 				t.Fatal(err)
 			}
 			if !same(b.X, runSampler(t, s, Philox(5), first, 4)) {
@@ -259,7 +199,7 @@ func TestZeroScoreStopsTheLangevinCorrector(t *testing.T) {
 
 func TestStopping(t *testing.T) {
 	stop := errors.New("enough")
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		b := &Batch{X: make([]float32, 2*testDim), Dim: testDim}
 		if err := b.Prior(s.std); err != nil {
 			t.Fatal(err)
@@ -270,7 +210,7 @@ func TestStopping(t *testing.T) {
 			}
 			return nil
 		}
-		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); !errors.Is(err, stop) {
+		if err := s.sampler.Sample(context.Background(), b, s.field()); !errors.Is(err, stop) {
 			t.Errorf("%s: stopped by Trace, returned %v", name, err)
 		}
 
@@ -282,7 +222,7 @@ func TestStopping(t *testing.T) {
 			}
 			return nil
 		}
-		if err := s.sampler.Sample(ctx, b, curved(s.path)); !errors.Is(err, context.Canceled) || steps != 2 {
+		if err := s.sampler.Sample(ctx, b, s.field()); !errors.Is(err, context.Canceled) || steps != 2 {
 			t.Errorf("%s: cancelled after step 2, stopped after step %d with %v", name, steps, err)
 		}
 
@@ -297,7 +237,7 @@ func TestStopping(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		b := &Batch{X: make([]float32, 3*testDim), Dim: testDim}
 		if err := b.Prior(s.std); err != nil {
 			t.Fatal(err)
@@ -313,7 +253,7 @@ func TestProgress(t *testing.T) {
 			last, lastT = p, p.T
 			return nil
 		}
-		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+		if err := s.sampler.Sample(context.Background(), b, s.field()); err != nil {
 			t.Fatal(err)
 		}
 		if last.Done != 1 || last.Steps != 0 && last.Step != last.Steps || calls == 0 {
@@ -323,7 +263,7 @@ func TestProgress(t *testing.T) {
 }
 
 func TestTraceSeesTheResult(t *testing.T) {
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		b := &Batch{X: make([]float32, 3*testDim), Dim: testDim}
 		if err := b.Prior(s.std); err != nil {
 			t.Fatal(err)
@@ -333,7 +273,7 @@ func TestTraceSeesTheResult(t *testing.T) {
 			seen = append(seen[:0], b.X...)
 			return nil
 		}
-		if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err != nil {
+		if err := s.sampler.Sample(context.Background(), b, s.field()); err != nil {
 			t.Fatal(err)
 		}
 		if !same(seen, b.X) {
@@ -353,6 +293,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"negative level":     Annealed{Sigmas: []float64{1, -1}, Steps: 1, Eps: 1},
 		"zero PC":            PC{},
 		"negative N":         PC{SDE: schedules.VP{}, N: -1},
+		"one step":           PC{SDE: schedules.VE{SigmaMin: 0.01, SigmaMax: 50}, N: 1, Predictor: EulerMaruyama},
 		"time beyond T":      PC{SDE: schedules.VP{}, Eps: 2},
 		"unknown norm":       PC{SDE: schedules.VP{}, Corrector: LangevinCorrector{Norm: 7}.Step},
 		"zero Flow":          Flow{},
@@ -415,76 +356,62 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 }
 
+// Where β_k = 1 the chain's posterior divides by 0: the error is about the
+// steps, and not about what came of the first.
+func TestTooFewStepsAreNamed(t *testing.T) {
+	for name, pc := range map[string]PC{
+		"ancestral at 1":     {N: 20, Predictor: Ancestral},
+		"ancestral above":    {N: 7, Predictor: Ancestral},
+		"reverse, above":     {N: 19, Predictor: ReverseDiffusion},
+		"corrector at 1":     {N: 20, Corrector: LangevinCorrector{}.Step},
+		"annealed corrector": {N: 20, Corrector: AnnealedCorrector{}.Step},
+	} {
+		pc.SDE = schedules.VP{}
+		b := &Batch{X: []float32{1, 1}, Dim: 2}
+		err := pc.Sample(context.Background(), b, func(dst, x []float32, t []float64) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), "take more steps") || !same(b.X, []float32{1, 1}) {
+			t.Errorf("%s: %v, and the state is %v", name, err, b.X)
+		}
+	}
+}
+
 // After a first run nothing is allocated but what a run needs once: runs of
 // few and of many steps cost the same.
 func TestStepsDoNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
-	pc := func(n int) Sampler {
-		return PC{SDE: ve, N: n, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
-	}
-	for name, s := range map[string]struct {
-		few, many Sampler
-		path      schedules.Path
-	}{
-		"langevin":     {Langevin{1, 0.1, 2, 0}, Langevin{1, 0.1, 50, 0}, schedules.Sigma{}},
-		"annealed":     {Annealed{Sigmas: []float64{4, 1}, Steps: 2, Eps: 0.1, Denoise: true}, Annealed{Sigmas: []float64{4, 1}, Steps: 50, Eps: 0.1, Denoise: true}, schedules.Sigma{}},
-		"pc":           {pc(2), pc(50), ve},
-		"flow":         {Flow{SDE: ve, RTol: 1, ATol: 1}, Flow{SDE: ve, RTol: 1e-7, ATol: 1e-7}, ve},
-		"heun flow":    {Flow{SDE: ve, Heun: true, RTol: 1, ATol: 1}, Flow{SDE: ve, Heun: true, RTol: 1e-4, ATol: 1e-4}, ve},
-		"adaptive sde": {AdaptiveSDE{SDE: ve, RTol: 1, ATol: 1}, AdaptiveSDE{SDE: ve, RTol: 1e-2, ATol: 1e-2}, ve},
-		"dpm adaptive": {DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, RTol: 1, ATol: 1}, DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05, RTol: 1e-5, ATol: 1e-5}, schedules.Sigma{}},
-	} {
-		checkAllocs(t, name, s.few, s.many, s.path)
-	}
-	few, many := ladderSamplers(append(schedules.Karras(4, 0.05, 7, 3), 0)), ladderSamplers(append(schedules.Karras(4, 0.05, 7, 40), 0))
+	few, many := samplers(9, testDim, curvedPull), samplers(40, testDim, curvedPull)
 	for name := range few {
-		checkAllocs(t, name, few[name], many[name], schedules.Sigma{})
-	}
-	thresholded := func(n int) Sampler {
-		return Threshold{0.7, 2}.Of(DPMpp{Sigmas: schedules.Geometric(4, 0.05, n)})
-	}
-	checkAllocs(t, "threshold", thresholded(5), thresholded(60), schedules.Sigma{})
-	levels := func(n int) Sampler {
-		return Consistent{Sigmas: schedules.Geometric(4, 0.05, n), Eps: 0.0025, Denoise: true}
-	}
-	checkAllocs(t, "consistent", levels(5), levels(60), schedules.Sigma{})
-}
-
-func checkAllocs(t *testing.T, name string, fewer, more Sampler, path schedules.Path) {
-	t.Helper()
-	b := &Batch{X: make([]float32, 5*testDim), Dim: testDim, Noise: Philox(2)}
-	score := Relabel(FromNormalised(curved(path), schedules.Sigma{}), func(t float64) float64 { return t })
-	run := func(s Sampler) float64 {
-		return testing.AllocsPerRun(20, func() {
-			if err := b.Prior(4); err != nil {
-				t.Fatal(err)
-			}
-			b.Calls = 0
-			if err := s.Sample(context.Background(), b, score); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	few, fewCalls := run(fewer), b.Calls
-	many, manyCalls := run(more), b.Calls
-	if manyCalls < 2*fewCalls {
-		t.Fatalf("%s: %d and %d calls tell nothing", name, fewCalls, manyCalls)
-	}
-	if few > 2 || many > 2 {
-		t.Errorf("%s: %v allocations with %d evaluations, %v with %d", name, few, fewCalls, many, manyCalls)
+		b := &Batch{X: make([]float32, 5*testDim), Dim: testDim, Noise: Philox(2)}
+		run := func(s setup) (allocs float64, steps int) {
+			score := Relabel(s.field(), func(t float64) float64 { return t })
+			b.Trace = func(p Progress) error { steps = p.Step; return nil }
+			return testing.AllocsPerRun(5, func() {
+				if err := b.Prior(s.std); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.sampler.Sample(context.Background(), b, score); err != nil {
+					t.Fatal(err)
+				}
+			}), steps
+		}
+		few, fewSteps := run(few[name])
+		many, manySteps := run(many[name])
+		if manySteps < 2*fewSteps {
+			t.Fatalf("%s: %d and %d steps tell nothing", name, fewSteps, manySteps)
+		}
+		if few != many || few > 1 {
+			t.Errorf("%s: %v allocations in %d steps, %v in %d", name, few, fewSteps, many, manySteps)
+		}
 	}
 }
 
 // An instant score shows what the samplers themselves cost: every one of the
-// package, per step and value, evaluations of the instant score included. What
-// has no steps of its own choosing is run on a ladder of 20; a step of the
-// others is a try.
+// package, per step and value, evaluations of the instant score included. A step
+// of those that choose their own is a try, Slerp is one step.
 func BenchmarkStep(b *testing.B) {
-	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
-	const n, dim, steps = 16, 3072, 20
+	const n, dim = 16, 3072
 	score := func(dst, x []float32, t []float64) error {
 		for i, v := range x {
 			dst[i] = -v
@@ -492,56 +419,52 @@ func BenchmarkStep(b *testing.B) {
 		return nil
 	}
 	pull := func(dst, v, x []float32, t []float64) error { return score(dst, v, t) }
-	table := ladderSamplers(append(schedules.Geometric(4, 0.05, steps), 0))
-	table["langevin"] = Langevin{Sigma: 1, Alpha: 0.1, Steps: steps}
-	table["annealed"] = Annealed{Sigmas: []float64{1}, Steps: steps, Eps: 0.1}
-	table["consistent"] = Consistent{Sigmas: schedules.Geometric(4, 0.05, steps), Eps: 0.3 * 0.0025}
-	table["ddim clip"] = DDIM{Sigmas: append(schedules.Geometric(4, 0.05, steps), 0), Eta: 1, Clip: 1}
-	table["dpm++2m threshold"] = Threshold{0.995, 2}.Of(DPMpp{Sigmas: append(schedules.Geometric(4, 0.05, steps), 0)})
-	for name, step := range predictors {
-		table["pc "+name] = PC{SDE: ve, N: steps, Predictor: step}
+	runs := map[string]func(batch *Batch) error{}
+	for name, s := range samplers(20, dim, pull) {
+		base, above := strings.CutSuffix(name, ", above 0")
+		if _, twice := ladderSamplers([]float64{1, 0})[base]; above && twice || strings.Contains(name, "vp") {
+			continue // what costs the same
+		}
+		runs[base] = func(batch *Batch) error { return s.sampler.Sample(context.Background(), batch, score) }
 	}
-	table["pc reverse-diffusion langevin"] = PC{SDE: ve, N: steps, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{}.Step}
-	table["pc reverse-diffusion ald"] = PC{SDE: ve, N: steps, Predictor: ReverseDiffusion, Corrector: AnnealedCorrector{}.Step}
-	table["flow"] = Flow{SDE: ve}
-	table["flow heun"] = Flow{SDE: ve, Heun: true, RTol: 1e-2, ATol: 1e-2}
-	table["adaptive"] = AdaptiveSDE{SDE: ve, RTol: 0.1, ATol: 0.1}
-	table["dpm adaptive"] = DPMAdaptive{SigmaMax: 4, SigmaMin: 0.05}
-	for _, name := range slices.Sorted(maps.Keys(table)) {
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
+	runs["encode"] = func(batch *Batch) error { return Flow{SDE: ve}.Encode(context.Background(), batch, score) }
+	for name, l := range map[string]Likelihood{"likelihood": {}, "likelihood coupled": {Coupled: true}} {
+		l.SDE, l.RTol, l.ATol = ve, 1e-3, 1e-3
+		runs[name] = func(batch *Batch) error {
+			_, err := l.LogP(context.Background(), batch, score, pull)
+			return err
+		}
+	}
+	other := make([]float32, n*dim)
+	for i := range other {
+		other[i] = float32(i % 5)
+	}
+	runs["slerp"] = func(batch *Batch) error {
+		Slerp(batch.X, batch.X, other, dim, 0.3)
+		return batch.Trace(Progress{})
+	}
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
 		b.Run(name, func(b *testing.B) {
-			batch, tries := &Batch{X: make([]float32, n*dim), Dim: dim}, 0
-			batch.Trace = func(p Progress) error { tries++; return nil }
+			batch, steps := &Batch{X: make([]float32, n*dim), Dim: dim}, 0
+			batch.Trace = func(p Progress) error { steps++; return nil }
 			run := func() {
 				for i := range batch.X {
-					batch.X[i] = 4
+					batch.X[i] = 1
 				}
-				if err := table[name].Sample(context.Background(), batch, score); err != nil {
+				if err := runs[name](batch); err != nil {
 					b.Fatal(err)
 				}
 			}
 			run() // makes the arrays
-			tries = 0
+			steps = 0
 			b.ReportAllocs()
 			for b.Loop() {
 				run()
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(tries)/(n*dim), "ns/step/value")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps)/(n*dim), "ns/step/value")
 		})
 	}
-	b.Run("likelihood", func(b *testing.B) {
-		batch, tries := &Batch{X: make([]float32, n*dim), Dim: dim}, 0
-		batch.Trace = func(p Progress) error { tries++; return nil }
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range batch.X {
-				batch.X[i] = 1
-			}
-			if _, err := (Likelihood{SDE: ve, RTol: 1e-3, ATol: 1e-3}).LogP(context.Background(), batch, score, pull); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(tries)/(n*dim), "ns/step/value")
-	})
 }
 
 // A sample is the same bits on every machine as far as the field is, and from
@@ -549,10 +472,10 @@ func BenchmarkStep(b *testing.B) {
 // hashes change only with a deliberate change of an algorithm, which changes
 // what seeds mean.
 func TestSamplesAreFrozen(t *testing.T) {
-	all := samplers()
+	all := usual()
 	for name, want := range map[string]uint64{
-		"langevin":                               0x3d36f6e468527d0c,
-		"annealed+denoise":                       0x9e22cbb0d83e7db4,
+		"langevin, above 0":                      0x6ca69d4e06fade2e,
+		"annealed denoised, above 0":             0x774be5686e71b7bd,
 		"pc ve reverse-diffusion langevin":       0x6fca55024b466475,
 		"pc vp euler-maruyama none":              0x2b67188c1dcacb49,
 		"pc vp ancestral ald":                    0x3ef98a485d9d08b8,
@@ -568,8 +491,9 @@ func TestSamplesAreFrozen(t *testing.T) {
 		"sde brownian":                           0x9d98e417b4405cf4,
 		"2m sde heun":                            0x74b4c3bb0b4739da,
 		"3m sde":                                 0x3ba5199f9a4f76ab,
-		"consistent true":                        0x3c395ea97f7b9749,
-		"adaptive vp":                            0x4fa226f34bfd7ade,
+		"consistent denoised, above 0":           0xcddd20075193ced8,
+		"straight true":                          0x753d52ea324111ab,
+		"adaptive vp":                            0xe9644a9926b1626f,
 		"flow heun ve":                           0x20f20c7eb6008566,
 		"dpm fast":                               0x5cf6b0ce486ce503,
 		"dpm adaptive 3 true":                    0x29296e789d99c8b8,
@@ -613,10 +537,10 @@ func hashOf(x []float32) uint64 {
 
 // Samplers and fields are values without state: batches can share them.
 func TestBatchesRunAtOnce(t *testing.T) {
-	all := samplers()
-	for _, name := range []string{"annealed", "pc ve reverse-diffusion langevin", "flow vp", "unipc-3", "sde brownian", "adaptive ve"} {
+	all := usual()
+	for _, name := range []string{"annealed, above 0", "pc ve reverse-diffusion langevin", "flow vp", "unipc-3", "sde brownian", "adaptive ve"} {
 		s := all[name]
-		score := FromNormalised(Relabel(curved(s.path), func(t float64) float64 { return t }), schedules.Sigma{})
+		score := FromNormalised(Relabel(s.field(), func(t float64) float64 { return t }), schedules.Sigma{})
 		run := func(first uint64) []float32 {
 			b := &Batch{X: make([]float32, 2*testDim), Dim: testDim, First: first}
 			if err := b.Prior(s.std); err != nil {

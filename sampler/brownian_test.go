@@ -13,25 +13,24 @@ import (
 func TestBrownianIncrementsAreOrthonormal(t *testing.T) {
 	for _, sigmas := range [][]float64{
 		schedules.Karras(80, 0.002, 7, 18), schedules.Geometric(1000, 0.001, 100), {math.Exp(16), 1, math.Exp(-16)},
-		schedules.PolyExponential(10, 0.01, 2, 25),
+		schedules.PolyExponential(10, 0.01, 2, 25), schedules.Geometric(3.00003, 3, 40),
 	} {
 		const nodes = 4000
 		// A value for every node that is met: its impulse.
-		var met []uint32
+		var met []uint64
 		var incs [][]float64
-		var p brownian
-		n, err := place(sigmas[0])
-		if err != nil {
+		b := &Batch{X: make([]float32, nodes), Dim: nodes}
+		if err := b.embark(sigmas, 1); err != nil {
 			t.Fatal(err)
 		}
-		p.start(n, nodes, 0)
+		p := &b.path
 		for _, sigma := range sigmas[1:] {
-			n, err := place(sigma)
+			n, err := p.place(sigma)
 			if err != nil {
 				t.Fatal(err)
 			}
 			root := math.Sqrt(math.Abs(float64(p.at) - float64(n)))
-			err = p.moveTo(n, func(dst []float32, id uint32) error {
+			err = p.moveTo(n, func(dst []float32, id uint64) error {
 				clear(dst)
 				k := 0
 				for k < len(met) && met[k] != id {
@@ -119,10 +118,41 @@ func TestBrownianPathDoesNotDependOnTheLadder(t *testing.T) {
 		t.Error("two runs on one batch had the same path")
 	}
 	for name, sigmas := range map[string][]float64{
-		"beyond the path": {1e9, 1}, "too close": {1.00001, 1},
+		"beyond the path": {1e9, 1}, "too close": {1 + 1e-12, 1},
 	} {
 		if err := (DPMpp2MSDE{Sigmas: sigmas}).Sample(context.Background(), b, curved(schedules.Sigma{})); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Levels may be as close as they like: the path is looked at more closely, and
+// is still the same.
+func TestBrownianPathOfFineLadders(t *testing.T) {
+	run := func(s Sampler) []float32 {
+		b := &Batch{X: make([]float32, 4*testDim), Dim: testDim, Noise: Philox(1)}
+		if err := b.Prior(10); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sample(context.Background(), b, curved(schedules.Sigma{})); err != nil {
+			t.Fatal(err)
+		}
+		return b.X
+	}
+	for name, of := range map[string]func(s []float64) Sampler{
+		"sde": func(s []float64) Sampler { return DPMppSDE{Sigmas: s} },
+		"2m":  func(s []float64) Sampler { return DPMpp2MSDE{Sigmas: s} },
+		"3m":  func(s []float64) Sampler { return DPMpp3MSDE{Sigmas: s} },
+	} {
+		usual := run(of(schedules.Geometric(10, 0.05, 2001)))
+		for ladder, sigmas := range map[string][]float64{
+			"40,000 steps": schedules.Karras(10, 0.05, 7, 40001), "beta": schedules.Beta(10, 0.05, 0.6, 8001),
+		} {
+			off := relativeRMS(run(of(sigmas)), usual)
+			t.Logf("%s, %s: other by %.4f than with 2000 even steps", name, ladder, off)
+			if off > 0.02 {
+				t.Errorf("%s, %s: other by %g than with 2000 even steps", name, ladder, off)
+			}
 		}
 	}
 }

@@ -122,49 +122,24 @@ func TestAdaptersDoNotAllocate(t *testing.T) {
 	}
 }
 
-// straight measures the affine map of a run on the Gaussian's exact velocity, in float64.
-func straight(t *testing.T, s Straight) (o, a float64) {
-	t.Helper()
-	b := &Batch{Dim: 1, Noise: impulses{}, wide: &wide{
-		x: []float64{0, 1}, mean: make([]float64, 2), score: make([]float64, 2), z: make([]float64, 2),
-		field: func(dst, x, t []float64) error {
-			for i := range x {
-				o, a := velocityOf(t[i])
-				dst[i] = o + a*x[i]
-			}
-			return nil
-		},
-	}}
-	if err := s.Sample(context.Background(), b, nil); err != nil {
-		t.Fatal(err)
+// gaussianVelocity is E[z − x_0 | x]: with x = (1−t)x_0 + tz the covariances of
+// z and x_0 with x are t and (1−t)s0².
+func gaussianVelocity(dst, x, t []float64) error {
+	for i, t := range t {
+		c := 1 - t
+		a := (t - c*s0*s0) / (c*c*s0*s0 + t*t)
+		dst[i] = a*(x[i]-c*mu0) - mu0
 	}
-	return b.wide.x[0], b.wide.x[1] - b.wide.x[0]
+	return nil
 }
 
-// velocityOf is E[z − x_0 | x] = o + a·x: with x = (1−t)x_0 + tz the covariances of z and x_0 with x are t and (1−t)s0².
-func velocityOf(t float64) (o, a float64) {
-	c, w := 1-t, (1-t)*(1-t)*s0*s0+t*t
-	a = (t - c*s0*s0) / w
-	return -mu0 - a*c*mu0, a
-}
-
-// The rectified path's samplers are the affine maps of their definition, from t = 1 on, where a score would not do.
-func TestStraightIsAffine(t *testing.T) {
-	times := []float64{1, 0.8, 0.55, 0.2, 0.05, 0}
+// From t = 1, where a score would not do: the first step is from noise to its
+// mean, less the data's.
+func TestStraightBeginsAtNoise(t *testing.T) {
 	for _, heun := range []bool{false, true} {
-		o, a := 0.0, 1.0
-		for i, at := range times[:len(times)-1] {
-			dt := times[i+1] - at
-			uo, ua := velocityOf(at)
-			if heun && times[i+1] > 0 {
-				vo, va := velocityOf(times[i+1])
-				uo, ua = (uo+vo+va*dt*uo)/2, (ua+va+va*dt*ua)/2
-			}
-			o, a = o+dt*(uo+ua*o), a+dt*ua*a
-		}
-		gotO, gotA := straight(t, Straight{times, heun})
-		closeTo(t, "offset", gotO, o, 1e-12)
-		closeTo(t, "factor of the start", gotA, a, 1e-12)
+		f := measureField(t, Straight{Times: []float64{1, 0}, Heun: heun}, gaussianVelocity)
+		closeTo(t, "offset", f.o, mu0, 1e-15)
+		closeTo(t, "factor of the start", f.a, 0, 1e-15)
 	}
 }
 
@@ -172,21 +147,12 @@ func TestStraightIsAffine(t *testing.T) {
 func TestStraightOrder(t *testing.T) {
 	for order, heun := range map[int]bool{1: false, 2: true} {
 		failed := func(n int) float64 {
-			_, a := straight(t, Straight{schedules.Linear(1, 0, n+1), heun})
-			return math.Abs(a - s0)
+			return math.Abs(measureField(t, Straight{schedules.Linear(1, 0, n+1), heun}, gaussianVelocity).a - s0)
 		}
 		if p := math.Log2(failed(256) / failed(512)); math.Abs(p-float64(order)) > 0.1 {
 			t.Errorf("order %d is %.2f", order, p)
 		}
 	}
-}
-
-// Euler's method on the rectified path is Euler's in VE coordinates.
-func TestStraightIsEulerInVECoordinates(t *testing.T) {
-	times := []float64{0.95, 0.7, 0.3, 0.1, 0}
-	_, a := straight(t, Straight{Times: times})
-	ve := measure(t, Euler{Sigmas: schedules.Ladder(schedules.Rectified{}, times)}, schedules.Sigma{})
-	closeTo(t, "factor", a, ve.a/(1-times[0]), 1e-12)
 }
 
 func TestStraightRefuses(t *testing.T) {

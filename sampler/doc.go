@@ -142,8 +142,8 @@
 // everywhere. For the same reason products are rounded, float64(x*y), before
 // they are added, by samplers and schedules alike; a test reads what the
 // compiler makes of them where it may fuse. The assembly in internal/philox,
-// which makes eight blocks at once, does what its Go code does in the same
-// order, and fuses nothing either.
+// which makes eight blocks at once, rounds what its Go code rounds, and fuses
+// nothing either.
 //
 // Why is the state float32? The networks are, and the published code is;
 // coefficients and sums are float64, and each step rounds once. An ODE's

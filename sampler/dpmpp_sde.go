@@ -27,9 +27,10 @@ import (
 //	x ← (down/s) x + (1−down/s) D(u, m) + up z'     from s to t
 //
 // z and z' are of intervals that overlap: on the Brownian path they are
-// correlated by √½, as they should be and are by default in k-diffusion, and
-// the law converges with order 2; with Independent they are not, and the order
-// is 1. Two evaluations a step but for one at the step to 0.
+// correlated by √½, as they should be of short steps, and the law converges with
+// order 2; with Independent they are not, and the order is 1. (k-diffusion's and
+// diffusers' paths are in σ, where the correlation is 1/√(1+m/s).) Two
+// evaluations a step but for one at the step to 0.
 type DPMppSDE struct {
 	Sigmas      []float64
 	Eta         float64 // 0 means 1
@@ -47,7 +48,7 @@ func (p DPMppSDE) Sample(ctx context.Context, b *Batch, score Field) error {
 	return b.descend(ctx, score, p.Sigmas, func(i int) error {
 		s, t := p.Sigmas[i], p.Sigmas[i+1]
 		if i == 0 && !p.Independent {
-			if err := b.embark(s); err != nil {
+			if err := b.embark(p.Sigmas, 2); err != nil {
 				return err
 			}
 		}
@@ -156,7 +157,7 @@ func (p multistepSDE) sample(ctx context.Context, b *Batch, score Field) error {
 	return b.descend(ctx, score, p.sigmas, func(i int) error {
 		s, t := p.sigmas[i], p.sigmas[i+1]
 		if i == 0 && !p.independent {
-			if err := b.embark(s); err != nil {
+			if err := b.embark(p.sigmas, 1); err != nil {
 				return err
 			}
 		}

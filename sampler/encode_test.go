@@ -95,7 +95,7 @@ func TestSlerp(t *testing.T) {
 	const dim = 64
 	var a, b, d [2 * dim]float32
 	for k, v := range []*[2 * dim]float32{&a, &b} {
-		if err := Philox(3).Normal(v[:], Draw{Index: uint32(k), Dim: dim}); err != nil {
+		if err := Philox(3).Normal(v[:], Draw{Index: uint64(k), Dim: dim}); err != nil {
 			t.Fatal(err)
 		}
 		for s := range 2 { // to norms of 5 and 7

@@ -67,6 +67,33 @@ func (m mixture) score(path schedules.Path) Field {
 	}
 }
 
+// velocity is E[z − x_0 | x] on flow matching's path, from t = 1 on.
+func (m mixture) velocity() Field {
+	return func(dst, x []float32, ts []float64) error {
+		for i, t := range ts {
+			v := (1-t)*(1-t)*m.tau*m.tau + t*t
+			x, u := x[i*m.dim:(i+1)*m.dim], make([]float64, m.dim)
+			total := 0.0
+			for k, w := range m.weights {
+				mean := m.means[k*m.dim : (k+1)*m.dim]
+				d2 := 0.0
+				for j, mean := range mean {
+					d2 += (float64(x[j]) - (1-t)*mean) * (float64(x[j]) - (1-t)*mean)
+				}
+				p := w * math.Exp(-d2/(2*v))
+				total += p
+				for j, mean := range mean {
+					u[j] += p * ((t-(1-t)*m.tau*m.tau)/v*(float64(x[j])-(1-t)*mean) - mean)
+				}
+			}
+			for j, u := range u {
+				dst[i*m.dim+j] = float32(u / total)
+			}
+		}
+		return nil
+	}
+}
+
 // The published sampler (scipy's RK45 on the whole batch, rtol = atol = 1e-5)
 // needs 116 evaluations from these states, and ends there. The same number
 // means the same steps.

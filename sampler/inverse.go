@@ -84,8 +84,9 @@ func toward[F float](m Measurement, w *bench, sample uint64, x, z []F, alpha, si
 //	x ← x + λ A⁺(α y + σ A z − A x)
 //
 // λ = 1 makes A x what the measurement was at that noise, and with α = 1, σ = 0
-// exactly y: so a run ends. σ = 0 draws nothing. As a start, after [Batch.Prior],
-// give α and σ of T.
+// exactly y: so a run ends. σ = 0 draws nothing. A run starts, after
+// [Batch.Prior], with α and σ of T, since it is for such states that the score is
+// made; the published code of Song et al. 2021 starts with y itself.
 func (m Measurement) Impose(b *Batch, alpha, sigma, lambda float64) error {
 	if err := m.check(b.Dim); err != nil {
 		return err

@@ -122,13 +122,8 @@ func (b *Batch) singleStep(ctx context.Context, score Field, sigmas []float64, c
 		return fmt.Errorf("sampler: churn, Eta and SNoise are at least 0, not %g, %g and %g", churn.S, eta, sNoise)
 	}
 	sNoise = or(sNoise, 1)
-	// The paper's n is the number of levels above 0.
-	n := len(sigmas)
-	if n > 0 && sigmas[n-1] == 0 {
-		n--
-	}
 	return b.descend(ctx, score, sigmas, func(i int) error {
-		s, err := b.stir(churn, sNoise, sigmas[i], n)
+		s, err := b.stir(churn, sNoise, sigmas[i], len(sigmas)-1)
 		if err != nil {
 			return err
 		}

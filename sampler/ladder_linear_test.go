@@ -1,7 +1,9 @@
 package sampler
 
 import (
+	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -298,15 +300,16 @@ func (r *ref) unipc(most int, bh1 bool) lin {
 	})
 }
 
-// ddim is Song et al. 2021 with ᾱ, for the variance-preserving scale.
+// ddim is Song et al. 2021 with the noise of a step as Kingma et al. 2021 have
+// it for any path, σ_t²(1−(α_s/α_t)² σ_t²/σ_s²).
 func (r *ref) ddim(eta float64) lin {
 	return r.run(func(i int, s, t point, x lin) lin {
-		bar, prev := s.a*s.a, t.a*t.a
 		if t.sigma == 0 {
 			return s.x0(x)
 		}
-		sig := eta * math.Sqrt((1-prev)/(1-bar)) * math.Sqrt(1-bar/prev)
-		out := sum(math.Sqrt(prev), s.x0(x), math.Sqrt(1-prev-sig*sig), s.eps(x))
+		ratio := s.a / t.a * t.sigma / s.sigma
+		sig := eta * t.sigma * math.Sqrt(1-ratio*ratio)
+		out := sum(t.a, s.x0(x), math.Sqrt(t.sigma*t.sigma-sig*sig), s.eps(x))
 		if eta > 0 {
 			out = sum(1, out, sig, r.z())
 		}
@@ -314,21 +317,103 @@ func (r *ref) ddim(eta float64) lin {
 	})
 }
 
-// ddpm is Ho et al. 2020.
+// ddpm is Ho et al. 2020, written for any path in the same way. Their larger
+// variance is the noise that VP adds from t to s.
 func (r *ref) ddpm(large bool) lin {
 	return r.run(func(i int, s, t point, x lin) lin {
-		bar, prev := s.a*s.a, t.a*t.a
-		alpha := bar / prev
-		beta := 1 - alpha
-		out := sum(math.Sqrt(prev)*beta/(1-bar), s.x0(x), math.Sqrt(alpha)*(1-prev)/(1-bar), x)
+		alpha := s.a / t.a
+		beta := s.sigma*s.sigma - alpha*alpha*t.sigma*t.sigma
+		part := t.sigma * t.sigma / (s.sigma * s.sigma)
+		out := sum(t.a*beta/(s.sigma*s.sigma), s.x0(x), alpha*part, x)
 		if t.sigma == 0 {
 			return out
 		}
-		v := (1 - prev) / (1 - bar) * beta
+		v := part * beta
 		if large {
 			v = beta
 		}
 		return sum(1, out, math.Sqrt(v), r.z())
+	})
+}
+
+// onVP is what f says on the VP path with the same levels, whose state is
+// another multiple of x_0 + ρz.
+func (r *ref) onVP(f func(r *ref) lin) lin {
+	v := &ref{draws: r.draws}
+	for _, p := range r.p {
+		v.p = append(v.p, point{1 / math.Hypot(1, p.rho()), p.rho() / math.Hypot(1, p.rho())})
+	}
+	x := f(v)
+	r.draws = v.draws
+	first, last := 0, len(r.p)-1
+	x = sum(r.p[last].a/v.p[last].a, x)
+	x[1] *= v.p[first].a / r.p[first].a
+	return x
+}
+
+// straight is Euler's and Heun's method on dx/dt = E[z − x_0 | x], on the path
+// whose σ is t.
+func (r *ref) straight(heun bool) lin {
+	return r.run(func(i int, s, t point, x lin) lin {
+		dt := t.sigma - s.sigma
+		u := sum(1, s.eps(x), -1, s.x0(x))
+		if !heun || t.sigma == 0 {
+			return sum(1, x, dt, u)
+		}
+		there := sum(1, x, dt, u)
+		return sum(1, x, dt/2, u, dt/2, t.eps(there), -dt/2, t.x0(there))
+	})
+}
+
+// levels is Langevin's part: something at every level, in VE coordinates.
+func (r *ref) levels(at func(i int, sigma float64, score func(x lin) lin, x lin) lin) lin {
+	x := sum(1/r.p[0].a, unit(1))
+	for i, p := range r.p {
+		w := s0*s0 + p.rho()*p.rho()
+		x = at(i, p.rho(), func(x lin) lin { return sum(-1/w, x, mu0/w, unit(0)) }, x)
+	}
+	return sum(r.p[len(r.p)-1].a, x)
+}
+
+// langevin is Song & Ermon 2019 at the last level, annealed is 2020 with
+// α = part·σ_i².
+func (r *ref) langevin(alpha float64, steps int) lin {
+	return r.levels(func(i int, sigma float64, score func(lin) lin, x lin) lin {
+		for range steps {
+			if i == len(r.p)-1 {
+				x = sum(1, x, alpha*sigma*sigma, score(x), math.Sqrt(2*alpha)*sigma, r.z())
+			}
+		}
+		return x
+	})
+}
+
+func (r *ref) annealed(part float64, steps int, denoise bool) lin {
+	return r.levels(func(i int, sigma float64, score func(lin) lin, x lin) lin {
+		for range steps {
+			x = sum(1, x, part*sigma*sigma, score(x), math.Sqrt(2*part)*sigma, r.z())
+		}
+		if denoise && i == len(r.p)-1 {
+			x = sum(1, x, sigma*sigma, score(x))
+		}
+		return x
+	})
+}
+
+// consistent is Jolicoeur-Martineau et al. 2021 with γ = σ_{i+1}/σ_i.
+func (r *ref) consistent(eta float64, denoise bool) lin {
+	return r.levels(func(i int, sigma float64, score func(lin) lin, x lin) lin {
+		before, s := x, score(x)
+		x = sum(1, x, eta*sigma*sigma, s)
+		if i < len(r.p)-1 {
+			next := r.p[i+1].rho()
+			gamma := next / sigma
+			return sum(1, x, next*math.Sqrt(1-math.Pow((1-eta)/gamma, 2)), r.z())
+		}
+		if denoise {
+			return sum(1, before, sigma*sigma, s)
+		}
+		return x
 	})
 }
 
@@ -354,17 +439,11 @@ func split(s, t, eta float64) (down, up float64) {
 
 // kdiff is one of k-diffusion's single-step samplers with churn and ancestral noise.
 func (r *ref) kdiff(method string, churn Churn, eta, sNoise float64) lin {
-	levels := 0
-	for _, p := range r.p {
-		if p.sigma > 0 {
-			levels++
-		}
-	}
 	return r.inVE(func(i int, s, t float64, d func(lin, float64) lin, x lin) lin {
 		if churn.S > 0 {
 			z := r.z()
 			if s >= churn.Min && (churn.Max == 0 || s <= churn.Max) {
-				hat := s * (1 + min(churn.S/float64(levels), math.Sqrt2-1))
+				hat := s * (1 + min(churn.S/float64(len(r.p)-1), math.Sqrt2-1))
 				x = sum(1, x, math.Sqrt(hat*hat-s*s)*sNoise, z)
 				s = hat
 			}
@@ -482,7 +561,20 @@ func (r *ref) multistepSDE(order int, heun bool, eta, sNoise float64) lin {
 	})
 }
 
-// One row a sampler and SDE: the ladder is the path's, with and without 0.
+// Where the other samplers are compared with a second program.
+var otherwise = map[string]string{
+	"PC":          "TestPCIsTheAffineMapOfThePaper has its own paths",
+	"Flow":        "chooses its steps; TestFlowIsTheExactODE, TestHeunFlow",
+	"DPMAdaptive": "chooses its steps; TestDPMAdaptiveIsTheProgram",
+	"AdaptiveSDE": "chooses its steps; TestAdaptiveSDEHasTheRightLaw",
+	"DPS":         "is not linear; TestGuidanceThroughTheDenoiserIsThePapers",
+	"PiGDM":       "has a measurement; TestGuidanceThroughTheDenoiserIsThePapers",
+	"REDdiff":     "is not linear; TestREDdiffIsThePapers",
+	"thresholded": "is not linear; TestRecordedLadders",
+}
+
+// One row a sampler and path: the ladder is the path's, with and without 0. The
+// paths are those of the SDEs, and flow matching's.
 func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 	inverse := map[string]func(lambda float64) point{
 		"ve": func(l float64) point { return point{1, math.Exp(-l)} },
@@ -493,21 +585,26 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 			a := (math.Sqrt(math.Exp(-2*l)+4) - math.Exp(-l)) / 2
 			return point{a, a * math.Exp(-l)}
 		},
+		"flow": func(l float64) point { return point{1 / (1 + math.Exp(-l)), 1 / (1 + math.Exp(l))} },
 	}
-	compared := 0
-	for _, p := range papers {
+	compared := map[string]int{}
+	for _, p := range append(papers[:len(papers):len(papers)], paper{name: "flow"}) {
 		for _, zero := range []bool{false, true} {
 			for _, n := range []int{7, 14} {
 				r := &ref{at: inverse[p.name]}
+				var path schedules.Path = p.sde
 				var times []float64
 				for i := range n + 1 {
 					s := 1 + float64(i)/float64(n)*(0.02-1)
+					if p.name == "flow" {
+						path, s = schedules.Rectified{}, 0.98*s
+					}
 					c, _, sigma := p.place(s)
 					times, r.p = append(times, s), append(r.p, point{c / mu0, sigma})
 				}
-				sigmas := schedules.Ladder(p.sde, times)
+				sigmas := schedules.Ladder(path, times)
 				if zero {
-					sigmas, r.p = append(sigmas, 0), append(r.p, point{1, 0})
+					times, sigmas, r.p = append(times, 0), append(sigmas, 0), append(r.p, point{1, 0})
 				}
 				churn := Churn{S: 3, Min: 0.1, Max: 2}
 				wants := map[string]func() lin{
@@ -557,24 +654,40 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 					"unipc-1":         func() lin { return r.unipc(1, false) },
 					"unipc-2":         func() lin { return r.unipc(2, false) },
 					"unipc-3":         func() lin { return r.unipc(3, false) },
-					"ddim":            func() lin { return r.ddim(0.4) },
+					"ddim":            func() lin { return r.ddim(0) },
+					"ddim eta":        func() lin { return r.ddim(0.4) },
 					"ddpm":            func() lin { return r.ddpm(false) },
-					"ddpm large":      func() lin { return r.ddpm(true) },
+					"ddpm large":      func() lin { return r.onVP(func(r *ref) lin { return r.ddpm(true) }) },
+
+					"langevin":            func() lin { return r.langevin(0.3, len(r.p)-1) },
+					"annealed":            func() lin { return r.annealed(0.1, 2, false) },
+					"annealed denoised":   func() lin { return r.annealed(0.2, 3, true) },
+					"consistent":          func() lin { return r.consistent(1.01, false) },
+					"consistent denoised": func() lin { return r.consistent(0.99, true) },
+					"straight false":      func() lin { return r.straight(false) },
+					"straight true":       func() lin { return r.straight(true) },
 				}
-				for name, s := range ladderSamplers(sigmas) {
+				all := ladderSamplers(sigmas)
+				if p.name == "flow" {
+					maps.Copy(all, straightSamplers(times))
+				}
+				for name, s := range all {
 					want, ok := wants[name]
 					if !ok {
 						t.Fatalf("no reference for %s", name)
 					}
-					if p.name != "vp" && (name == "ddim" || name == "ddpm" || name == "ddpm large") {
-						continue // they are defined on VP
-					}
-					compared++
+					compared[reflect.TypeOf(s).Name()]++
 					r.draws = 0
 					w := want()
-					got := measure(t, s, schedules.Sigma{})
-					// Ours starts from and ends in x/α.
+					// Ours starts from and ends in x/α, but where it is on the path itself.
 					first, last := r.p[0].a, r.p[len(r.p)-1].a
+					var got affineMap
+					if _, ok := s.(Straight); ok {
+						first, last = 1, 1
+						got = measureField(t, s, gaussianVelocity)
+					} else {
+						got = measure(t, s, schedules.Sigma{})
+					}
 					where := p.name + " " + name
 					closeTo(t, where+": offset", last*got.o, w[0], 1e-12)
 					closeTo(t, where+": factor of the start", last/first*got.a, w[1], 1e-12)
@@ -601,5 +714,10 @@ func TestLaddersAreTheAffineMapsOfThePapers(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d maps compared", compared)
+	t.Logf("maps compared: %v", compared)
+	for name, s := range usual() {
+		if typ := reflect.TypeOf(s.sampler).Name(); compared[typ] == 0 && otherwise[typ] == "" {
+			t.Errorf("%s: %s is compared with nothing", name, typ)
+		}
+	}
 }

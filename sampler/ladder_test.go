@@ -45,6 +45,8 @@ func TestMomentsOfKDiffusion(t *testing.T) {
 		{"sde", DPMppSDE{Sigmas: sigmas, Independent: true}, .699143549, .079895518},
 		{"2m_sde", DPMpp2MSDE{Sigmas: sigmas, Independent: true}, .699143549, .141478376},
 		{"3m_sde", DPMpp3MSDE{Sigmas: sigmas, Independent: true}, .699143549, .170672365},
+		// Where the ODE itself leads, to σ = 0.
+		{"exact ODE", DPMSolver{Sigmas: append(schedules.Geometric(10, 1e-5, 1000), 0), Order: 3}, .675514992, .122350121},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			mean, variance := measure(t, row.sampler, schedules.Sigma{}).moments(0, 100)
@@ -81,66 +83,4 @@ func TestAffineMapsOfThePublishedPrograms(t *testing.T) {
 	mean, variance := measure(t, Consistent{Sigmas: schedules.Geometric(5, 0.01, 60), Eps: eps, Denoise: true}, schedules.Sigma{}).moments(0.5, 1./12)
 	closeTo(t, "CAS: mean", mean, .699972437171, 1e-11)
 	closeTo(t, "CAS: variance", variance, .103307996567, 1e-11)
-}
-
-// The rows of the table: every sampler on a ladder in its usual settings, with
-// a ladder that ends in 0 and one that does not.
-func ladderSamplers(sigmas []float64) map[string]Sampler {
-	// As many evaluations as there can be in so many steps.
-	fast := FastOrders(3*len(sigmas) - 4)
-	var middles []float64 // of the first three steps, in ln σ
-	for i := range min(3, len(sigmas)-1) {
-		middles = append(middles, math.Sqrt(sigmas[i]*sigmas[i+1]))
-		if sigmas[i+1] == 0 {
-			middles[i] = sigmas[i] / 2 // which is not used
-		}
-	}
-	return map[string]Sampler{
-		"euler":           Euler{Sigmas: sigmas},
-		"euler churn":     Euler{Sigmas: sigmas, Churn: Churn{S: 3, Min: 0.1, Max: 2}, SNoise: 1.1},
-		"euler ancestral": Euler{Sigmas: sigmas, Eta: 1},
-		"euler half":      Euler{Sigmas: sigmas, Eta: 0.5, SNoise: 0.9},
-		"heun":            Heun{Sigmas: sigmas},
-		"heun churn":      Heun{Sigmas: sigmas, Churn: Churn{S: 3}, SNoise: 1.003},
-		"dpm-1":           DPMSolver{Sigmas: sigmas, Order: 1},
-		"dpm-2":           DPMSolver{Sigmas: sigmas},
-		"dpm-2 churn":     DPMSolver{Sigmas: sigmas, Churn: Churn{S: 3}},
-		"dpm-2 ancestral": DPMSolver{Sigmas: sigmas, Eta: 1},
-		"dpm-3":           DPMSolver{Sigmas: sigmas, Order: 3},
-		"dpm fast":        DPMSolver{Sigmas: sigmas, Orders: fast},
-		"lms":             LMS{Sigmas: sigmas},
-		"lms-2":           LMS{Sigmas: sigmas, Order: 2},
-		"dpm++2s":         DPMpp2S{Sigmas: sigmas},
-		"dpm++2s a":       DPMpp2S{Sigmas: sigmas, Eta: 1},
-		"dpm++1m":         DPMpp{Sigmas: sigmas, Order: 1},
-		"dpm++2m":         DPMpp{Sigmas: sigmas},
-		"dpm++3m":         DPMpp{Sigmas: sigmas, Order: 3},
-		"dpm++3m halved":  DPMpp{Sigmas: sigmas, Order: 3, Halved: true},
-		"dpm++2m heun":    DPMpp{Sigmas: sigmas, Heun: true},
-		"dpm++3m lower":   DPMpp{Sigmas: sigmas, Order: 3, Lower: 100},
-		"dpm++3m higher":  DPMpp{Sigmas: sigmas, Order: 3, Lower: -1},
-		"dpm++2m ends":    DPMpp{Sigmas: sigmas, Lower: -1, EulerLast: true},
-		"plms":            PNDM{Sigmas: sigmas},
-		"pndm":            PNDM{Sigmas: sigmas, Middles: middles},
-		"ipndm":           PNDM{Sigmas: sigmas, LowerOrders: true},
-		"deis-1":          DEIS{Sigmas: sigmas, Order: 1},
-		"deis-2":          DEIS{Sigmas: sigmas},
-		"deis-3":          DEIS{Sigmas: sigmas, Order: 3, Lower: -1},
-		"deis-3 lower":    DEIS{Sigmas: sigmas, Order: 3},
-		"sde":             DPMppSDE{Sigmas: sigmas, Independent: true},
-		"sde brownian":    DPMppSDE{Sigmas: sigmas, Eta: 0.8},
-		"2m sde":          DPMpp2MSDE{Sigmas: sigmas, Independent: true},
-		"2m sde heun":     DPMpp2MSDE{Sigmas: sigmas, Eta: 0.7, Heun: true},
-		"3m sde":          DPMpp3MSDE{Sigmas: sigmas, Independent: true},
-		"3m sde brownian": DPMpp3MSDE{Sigmas: sigmas, SNoise: 0.9},
-		"unipc-1 bh1":     UniPC{Sigmas: sigmas, Order: 1, BH1: true},
-		"unipc-2 bh1":     UniPC{Sigmas: sigmas, Order: 2, BH1: true},
-		"unipc-3 bh1":     UniPC{Sigmas: sigmas, Order: 3, BH1: true},
-		"unipc-1":         UniPC{Sigmas: sigmas, Order: 1},
-		"unipc-2":         UniPC{Sigmas: sigmas, Order: 2},
-		"unipc-3":         UniPC{Sigmas: sigmas},
-		"ddim":            DDIM{Sigmas: sigmas, Eta: 0.4},
-		"ddpm":            DDPM{Sigmas: sigmas},
-		"ddpm large":      DDPM{Sigmas: sigmas, Large: true},
-	}
 }

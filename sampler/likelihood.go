@@ -52,7 +52,8 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		return nil, err
 	}
 	n, dim := len(b.X)/b.Dim, b.Dim
-	probe, err := l.probe(b)
+	b.keep(3)
+	probe, err := l.probe(b, b.past[2])
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +64,15 @@ func (l Likelihood) LogP(ctx context.Context, b *Batch, score Field, pull Pullba
 		size, systems = n*(dim+1), 1
 	}
 	each := n / systems
-	y := make([]float64, n*(dim+1))
+	b.state = grow(b.state, n*(dim+1))
+	y := b.state
 	for i := range n {
 		copyWide(y[i/each*size+i%each*dim:], b.X[i*dim:(i+1)*dim])
 	}
-	x, s, v, jv := make([]float32, n*dim), make([]float32, n*dim), make([]float32, n*dim), make([]float32, n*dim)
-	ts, trace := make([]float64, n), make([]float64, n)
-	d := &dopri{rtol: tolerance(l.RTol), atol: tolerance(l.ATol)}
+	// The samplers' scratch holds the network's side.
+	x, s, v, jv, ts, trace := b.z, b.score, b.past[0], b.past[1], b.t, b.step
+	d := &b.ode
+	d.rtol, d.atol, d.heun = tolerance(l.RTol), tolerance(l.ATol), false
 	attempts := 0
 	broken := func(id []int, i int, t float64) error {
 		_, sigma := l.SDE.Marginal(t)
@@ -189,8 +192,9 @@ func (l Likelihood) rounds(dim int) int {
 	return 1
 }
 
-// probe draws the probes: signs of normals, or the normals.
-func (l Likelihood) probe(b *Batch) ([]float32, error) {
+// probe draws the probes into p, signs of normals or the normals, if they are
+// not given.
+func (l Likelihood) probe(b *Batch, p []float32) ([]float32, error) {
 	if l.Exact {
 		return nil, nil
 	}
@@ -200,8 +204,7 @@ func (l Likelihood) probe(b *Batch) ([]float32, error) {
 		}
 		return l.Probe, nil
 	}
-	p := make([]float32, len(b.X))
-	if err := b.Normal(p, PurposeInit); err != nil || l.Gaussian {
+	if err := b.Normal(p, PurposeHutchinson); err != nil || l.Gaussian {
 		return p, err
 	}
 	for i, v := range p {

@@ -156,6 +156,43 @@ func TestLikelihoodProbes(t *testing.T) {
 	}
 }
 
+// Samples may be drawn with the probes' seed: their noise tells nothing of the
+// probes. (One draw for both has estimates that know the samples: half a nat
+// too many here.)
+func TestLikelihoodOfSamplesOfTheSameSeed(t *testing.T) {
+	m, sde := ring(), schedules.VE{SigmaMin: 0.05, SigmaMax: 8}
+	const n = 400
+	samples := &Batch{X: make([]float32, 2*n), Dim: 2, Noise: Philox(1)}
+	if err := samples.Prior(sde.Prior()); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Flow{SDE: sde}).Sample(context.Background(), samples, m.score(sde)); err != nil {
+		t.Fatal(err)
+	}
+	for _, gaussian := range []bool{false, true} {
+		var logp [2][]float64
+		for k, l := range []Likelihood{{Exact: true}, {Gaussian: gaussian}} {
+			l.SDE, l.RTol, l.ATol = sde, 1e-4, 1e-4
+			b := &Batch{X: append([]float32(nil), samples.X...), Dim: 2, Noise: Philox(1)}
+			var err error
+			if logp[k], err = l.LogP(context.Background(), b, m.score(sde), m.pullback(sde)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var mean, square float64
+		for i, exact := range logp[0] {
+			d := logp[1][i] - exact
+			mean += d / n
+			square += d * d / n
+		}
+		se := math.Sqrt((square - mean*mean) / n)
+		t.Logf("gaussian %v: too large by %.4f ± %.4f", gaussian, mean, se)
+		if math.Abs(mean) > 4.9*se+1e-3 { // 1e-6 by chance
+			t.Errorf("gaussian %v: ln p is off by %.4f ± %.4f on average", gaussian, mean, se)
+		}
+	}
+}
+
 // A datum's likelihood does not depend on its batch.
 func TestLikelihoodAlone(t *testing.T) {
 	m, sde := ring(), schedules.VP{}
@@ -229,6 +266,38 @@ func TestLikelihoodOnItsWay(t *testing.T) {
 		bad, ok := errors.AsType[*NonFiniteError](err)
 		if !ok || bad.Sample != 12 || bad.Step != steps+1 {
 			t.Errorf("coupled %v: %v after %d steps, want a NonFiniteError of sample 12", coupled, err, steps)
+		}
+	}
+}
+
+// What a call allocates is what it returns, however many evaluations it takes.
+func TestLikelihoodDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	sde := schedules.VE{SigmaMin: 0.05, SigmaMax: 8}
+	score := curved(sde)
+	pull := CentralDifference(score, sde, 0.02)
+	for name, l := range map[string]Likelihood{"signs": {}, "normals": {Gaussian: true}, "exact": {Exact: true}, "coupled": {Coupled: true}} {
+		l.SDE = sde
+		var allocs [2]float64
+		var calls [2]int
+		for k, tol := range []float64{0.1, 1e-5} {
+			l.RTol, l.ATol = tol, tol
+			b := &Batch{X: make([]float32, 4*testDim), Dim: testDim}
+			allocs[k] = testing.AllocsPerRun(5, func() {
+				b.Calls = 0
+				for i := range b.X {
+					b.X[i] = float32(i) / 9
+				}
+				if _, err := l.LogP(context.Background(), b, score, pull); err != nil {
+					t.Fatal(err)
+				}
+			})
+			calls[k] = b.Calls
+		}
+		if allocs != [2]float64{1, 1} || calls[1] < 2*calls[0] {
+			t.Errorf("%s: %v allocations in %v evaluations", name, allocs, calls)
 		}
 	}
 }

@@ -142,6 +142,8 @@ func (p paper) place(t float64) (c, w, sigma float64) {
 	switch p.name {
 	case "ve":
 		sigma = p.sigmaMin * math.Pow(p.sigmaMax/p.sigmaMin, t)
+	case "flow":
+		alpha, sigma = 1-t, t
 	default:
 		alpha = math.Exp(-t*t*(p.betaMax-p.betaMin)/4 - t*p.betaMin/2)
 		sigma = 1 - alpha*alpha
@@ -228,13 +230,6 @@ func (p paper) pc(n int, predictor string, flow bool, snr float64, corrections i
 		steps = append(steps, linearStep{a, b, q, c, w})
 	}
 	return steps, true
-}
-
-var predictors = map[string]Step{
-	"euler-maruyama":    EulerMaruyama,
-	"reverse-diffusion": ReverseDiffusion,
-	"ancestral":         Ancestral,
-	"none":              nil,
 }
 
 func TestPCIsTheAffineMapOfThePaper(t *testing.T) {

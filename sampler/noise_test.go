@@ -44,6 +44,12 @@ func TestNoiseIsFrozen(t *testing.T) {
 	if got, want := hashOf(long), uint64(0xeb4a634e17ebb1db); got != want {
 		t.Errorf("65536 normals hash to %#x, want %#x", got, want)
 	}
+	if err := Philox(42).Normal(long[:100], Draw{Index: 3<<32 + 5, Dim: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := hashOf(long[:100]), uint64(0xeff976b63acc0517); got != want {
+		t.Errorf("100 normals of a draw beyond 2^32 hash to %#x, want %#x", got, want)
+	}
 }
 
 // A row is the same in whatever company it is drawn, at any length.
@@ -83,7 +89,7 @@ func TestPhiloxRowsStandAlone(t *testing.T) {
 }
 
 // Each figure is N(0,1) if the normals are what they should be, so a limit of
-// 4.9 has a false alarm once in 10⁶; with the 65 figures here, once in 15000
+// 4.9 has a false alarm once in 10⁶; with the 87 figures here, once in 11000
 // choices of the seed. A mistake in the keys (a word used twice, a counter
 // that does not move) shows as figures of hundreds.
 func TestNormalsAreNormalAndIndependent(t *testing.T) {
@@ -93,7 +99,7 @@ func TestNormalsAreNormalAndIndependent(t *testing.T) {
 	z := make([]float32, samples*dim)
 	for d := range draws {
 		for p := range 2 {
-			at := Draw{Purpose: Purpose(p), Index: uint32(d), Dim: dim}
+			at := Draw{Purpose: Purpose(p), Index: uint64(d), Dim: dim}
 			if err := Philox(20).Normal(z, at); err != nil {
 				t.Fatal(err)
 			}
@@ -149,17 +155,22 @@ func TestNormalsAreNormalAndIndependent(t *testing.T) {
 		check("squares at lag "+lagName(lag), x2y2/math.Sqrt(4*n))
 	}
 
-	// Neighbouring seeds.
+	// Neighbouring seeds, and draws whose indices differ in their high halves.
 	other := make([]float32, samples*dim)
-	for d := range 11 {
-		if err := Philox(21).Normal(other, Draw{Index: uint32(d), Dim: dim}); err != nil {
-			t.Fatal(err)
+	for what, of := range map[string]struct {
+		seed Philox
+		high uint64
+	}{"seeds": {21, 0}, "halves": {20, 1}, "halves by two": {20, 2}} {
+		for d := range 11 {
+			if err := of.seed.Normal(other, Draw{Index: of.high<<32 + uint64(d), Dim: dim}); err != nil {
+				t.Fatal(err)
+			}
+			xy := 0.0
+			for i, v := range rows[[2]int{0, d}] {
+				xy += float64(v) * float64(other[i])
+			}
+			check("product of neighbouring "+what, xy/math.Sqrt(samples*dim))
 		}
-		xy := 0.0
-		for i, v := range rows[[2]int{0, d}] {
-			xy += float64(v) * float64(other[i])
-		}
-		check("product of neighbouring seeds", xy/math.Sqrt(samples*dim))
 	}
 }
 
@@ -209,11 +220,11 @@ func TestReplay(t *testing.T) {
 // Recording Philox and replaying the record gives the same samples, whole or
 // in parts: draws are taken in the same order for every sample.
 func TestReplayOfARecordedRun(t *testing.T) {
-	for name, s := range samplers() {
+	for name, s := range usual() {
 		if _, ok := s.sampler.(AdaptiveSDE); ok {
 			// Its draws are of one sample each, in no common order.
 			b := &Batch{X: make([]float32, testDim), Dim: testDim, Noise: Replay{}}
-			if err := s.sampler.Sample(context.Background(), b, curved(s.path)); err == nil {
+			if err := s.sampler.Sample(context.Background(), b, s.field()); err == nil {
 				t.Errorf("%s: replayed", name)
 			}
 			continue
@@ -250,7 +261,7 @@ func (r *recorder) Uniform(dst []float32, at Draw) error {
 func BenchmarkNormal(b *testing.B) {
 	z := make([]float32, 3072)
 	for i := range b.N {
-		Philox(1).Normal(z, Draw{Index: uint32(i), Dim: len(z)})
+		Philox(1).Normal(z, Draw{Index: uint64(i), Dim: len(z)})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(z)), "ns/value")
 }
@@ -258,7 +269,7 @@ func BenchmarkNormal(b *testing.B) {
 func BenchmarkUniform(b *testing.B) {
 	z := make([]float32, 3072)
 	for i := range b.N {
-		Philox(1).Uniform(z, Draw{Index: uint32(i), Dim: len(z)})
+		Philox(1).Uniform(z, Draw{Index: uint64(i), Dim: len(z)})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(z)), "ns/value")
 }

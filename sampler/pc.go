@@ -20,7 +20,7 @@ import (
 // the published code finds the same k by truncating t_i(N−1).
 type PC struct {
 	SDE schedules.SDE
-	N   int     // steps; 0 means 1000
+	N   int     // steps, 2 or more; 0 means 1000
 	Eps float64 // the last time; 0 means SDE.Eps()
 
 	// Predictor is [EulerMaruyama], [ReverseDiffusion], [Ancestral] or another
@@ -61,8 +61,8 @@ func (p PC) Sample(ctx context.Context, b *Batch, score Field) error {
 	if eps == 0 {
 		eps = p.SDE.Eps()
 	}
-	if n < 0 || !(eps > 0 && eps <= p.SDE.T()) {
-		return fmt.Errorf("sampler: PC needs N above 0 and Eps in (0, %g], has %d and %g", p.SDE.T(), n, eps)
+	if n < 2 || !(eps > 0 && eps <= p.SDE.T()) {
+		return fmt.Errorf("sampler: PC needs N of 2 or more, since its times and tables have two ends, and Eps in (0, %g], has %d and %g", p.SDE.T(), n, eps)
 	}
 	if err := b.ready(score); err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 // alone, so sample i is the same in any batch, on any machine, and can be
 // drawn again without drawing the others.
 //
-// The counter's words are element/4, draw index, the low half of the sample
-// index, and purpose + 2⁸ × the high part of the sample index: there are 2⁵⁶
-// samples a seed.
+// The counter's words are element/4, the low half of the draw index, the low
+// half of the sample index, and purpose + 2⁸ × the high part of the sample
+// index: there are 2⁵⁶ samples a seed. Where a draw index has a high half, which
+// those of a path's nodes have, the key is a block made of it with the seed.
 type Philox uint64
 
 // Normal draws by Box–Muller, in float64, with one rounding to float32.
@@ -22,7 +23,7 @@ func (p Philox) Normal(dst []float32, at Draw) error {
 	if err := counted(dst, at); err != nil {
 		return err
 	}
-	rows := philox.Normals{Keys: philox.NewKeys(uint64(p))}
+	rows := philox.Normals{Keys: p.keys(at)}
 	for sample := at.First; len(dst) > 0; sample++ {
 		rows.Row(dst[:at.Dim], counter(at, sample))
 		dst = dst[at.Dim:]
@@ -36,7 +37,7 @@ func (p Philox) Uniform(dst []float32, at Draw) error {
 	if err := counted(dst, at); err != nil {
 		return err
 	}
-	keys := philox.NewKeys(uint64(p))
+	keys := p.keys(at)
 	var w [64]uint32
 	for sample := at.First; len(dst) > 0; sample++ {
 		row, c := dst[:at.Dim], counter(at, sample)
@@ -54,9 +55,20 @@ func (p Philox) Uniform(dst []float32, at Draw) error {
 	return nil
 }
 
+func (p Philox) keys(at Draw) philox.Keys {
+	keys := philox.NewKeys(uint64(p))
+	if high := at.Index >> 32; high != 0 {
+		const last = 1<<32 - 1 // which no other draw comes to
+		var w [8]uint32
+		keys.Words(w[:], [4]uint32{uint32(high), last, last, last})
+		keys = philox.NewKeys(uint64(w[0]) | uint64(w[1])<<32)
+	}
+	return keys
+}
+
 // counter is the first of a sample's row.
 func counter(at Draw, sample uint64) [4]uint32 {
-	return [4]uint32{0, at.Index, uint32(sample), uint32(at.Purpose) | uint32(sample>>32)<<8}
+	return [4]uint32{0, uint32(at.Index), uint32(sample), uint32(at.Purpose) | uint32(sample>>32)<<8}
 }
 
 // counted refuses what has no counters.

@@ -44,7 +44,7 @@ func Ancestral(b *Batch, score Field, at Tick) error {
 }
 
 func (b *Batch) predict(score Field, at Tick, a, c, q float64) error {
-	if math.IsNaN(a) || !(q >= 0) {
+	if a-a != 0 || c-c != 0 || !(q >= 0) || q-q != 0 {
 		return tooFewSteps(at)
 	}
 	if at.Flow {
@@ -62,5 +62,5 @@ func (b *Batch) predict(score Field, at Tick, a, c, q float64) error {
 
 // tooFewSteps is β_k ≥ 1: DDPM's chain needs more than β_max steps.
 func tooFewSteps(at Tick) error {
-	return fmt.Errorf("sampler: %T has no chain of %d steps: beta_k is above 1; take more steps", at.SDE, at.N)
+	return fmt.Errorf("sampler: %T has no chain of %d steps: beta_%d is not below 1; take more steps", at.SDE, at.N, at.K)
 }

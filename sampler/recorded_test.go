@@ -26,7 +26,8 @@ func TestRecordedLadders(t *testing.T) {
 		t.Skip("no recorded runs")
 	}
 	law := readNpz(t, "../testdata/models/mixture2.law.npz")
-	score := mixture{2, law["means"].wide, law["weights"].wide, law["tau"].wide[0]}.score(schedules.Sigma{})
+	data := mixture{2, law["means"].wide, law["weights"].wide, law["tau"].wide[0]}
+	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 8}
 	worst := 0.0
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".npz")
@@ -54,11 +55,16 @@ func TestRecordedLadders(t *testing.T) {
 				EulerLast                   bool    `json:"euler_last"`
 				Denoise                     *bool   // the last level is 0, where it is said
 				Ratio, Most                 float64 // of dynamic thresholding
+				Shift                       float64 // of flow matching's times
 			}
 			if err := json.Unmarshal([]byte(f["meta"].text), &m); err != nil {
 				t.Fatal(err)
 			}
+			score := data.score(schedules.Sigma{})
 			sigmas := append(schedules.Karras(8, 0.05, 7, 15), 0)
+			if m.Betas == "" && m.Denoise != nil && !*m.Denoise {
+				sigmas = sigmas[:15]
+			}
 			switch m.Schedule {
 			case "polyexponential":
 				sigmas = append(schedules.PolyExponential(8, 0.05, 1.7, m.Steps), 0)
@@ -160,6 +166,19 @@ func TestRecordedLadders(t *testing.T) {
 				s = Euler{Sigmas: sigmas, Eta: eta, SNoise: m.SNoise}
 			case "dpm_2_a":
 				s = DPMSolver{Sigmas: sigmas, Eta: eta}
+			case "2s": // whose every other level is the middle of a step
+				for i := range len(sigmas) / 2 {
+					sigmas[i] = sigmas[2*i]
+				}
+				s = DPMpp2S{Sigmas: append(sigmas[:len(sigmas)/2], 0)}
+			case "singlestep": // the same with ε, and two steps of order 1 at the end
+				for i := range len(sigmas)/2 - 1 {
+					sigmas[i] = sigmas[2*i]
+				}
+				sigmas = append(sigmas[:len(sigmas)/2-1], sigmas[len(sigmas)-2:]...)
+				orders := slices.Repeat([]int{2}, len(sigmas)-1)
+				orders[len(orders)-1] = 1
+				s = DPMSolver{Sigmas: sigmas, Orders: orders}
 			case "2s_a":
 				s = DPMpp2S{Sigmas: sigmas, Eta: eta}
 			case "2m":
@@ -187,6 +206,13 @@ func TestRecordedLadders(t *testing.T) {
 				s = DEIS{Sigmas: sigmas, Order: m.Order}
 			case "unipc":
 				s = UniPC{Sigmas: sigmas, Order: m.Order, BH1: m.BH == "bh1"}
+			case "flow_euler", "flow_heun": // whose ends are shifted, and then all again
+				ends := ShiftTimes([]float64{1, 0.001}, m.Shift)
+				times := ShiftTimes(schedules.Linear(ends[0], ends[1], m.Steps), m.Shift)
+				s, score = Straight{append(times, 0), m.Sampler == "flow_heun"}, data.velocity()
+			case "sde_ve":
+				s = PC{SDE: ve, N: m.Steps, Predictor: ReverseDiffusion, Corrector: LangevinCorrector{SNR: 0.15, Steps: 2, Norm: NormBatch}.Step, Denoise: true}
+				score = data.score(ve)
 			default:
 				t.Fatalf("sampler %q", m.Sampler)
 			}

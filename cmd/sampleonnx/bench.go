@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -43,7 +42,7 @@ type timing struct {
 func bench(ctx context.Context, args []string, std streams) error {
 	f := flagSet("bench")
 	batch := f.IntP("batch", "b", 1, "`B`, what a dimension that the model leaves open becomes")
-	var config onnxrun.Config
+	var config runConfig
 	configFlags(f, &config)
 	minTime := f.Duration("min-time", time.Second, "measure for `TIME` at least")
 	shapes := f.StringArray("shape", nil, "shape of an input: `NAME=1,3,32,32`; can be repeated")
@@ -54,14 +53,16 @@ func bench(ctx context.Context, args []string, std streams) error {
 	if *batch < 1 {
 		return usagef("--batch %d: want 1 or more", *batch)
 	}
-	begin := time.Now()
+	ctx, stop := config.begin(ctx)
+	defer stop()
+	began := time.Now()
 	m, err := openModel(ctx, f.Arg(0), config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	t := timing{Model: filepath.Base(f.Arg(0)), Batch: *batch, Threads: m.Threads(), LoadMS: ms(time.Since(begin))}
-	inputs, _, err := randomInputs(m, new(card.Card), *batch, *shapes)
+	t := timing{Model: filepath.Base(f.Arg(0)), Batch: *batch, Threads: m.Threads(), LoadMS: ms(time.Since(began))}
+	inputs, _, err := randomInputs(ctx, m, new(card.Card), *batch, *shapes, true)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func bench(ctx context.Context, args []string, std streams) error {
 	t.GFLOP = stats.FLOPs / 1e9
 	t.GFLOPS = t.GFLOP / t.MedianMS * 1e3
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(t)
+		return printJSON(std.out, t)
 	}
 	return t.print(std.out, stats)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -100,12 +101,12 @@ func ofClass(class string) string {
 func (s *classFlags) fromFile() bool { return strings.EqualFold(filepath.Ext(s.class), ".npy") }
 
 // list is the classes that samples take in turn; nil for none.
-func (s *classFlags) list() ([]int, error) {
+func (s *classFlags) list(ctx context.Context) ([]int, error) {
 	switch {
 	case s.class == "":
 		return nil, nil
 	case s.fromFile():
-		return readClasses(s.class)
+		return readClasses(ctx, s.class)
 	}
 	return parseClasses(s.class)
 }
@@ -136,8 +137,8 @@ func parseClasses(text string) ([]int, error) {
 }
 
 // readClasses reads a row of whole numbers.
-func readClasses(name string) ([]int, error) {
-	a, err := npy.ReadFile(name)
+func readClasses(ctx context.Context, name string) ([]int, error) {
+	a, err := npy.ReadFile(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("--class: %w", err)
 	}

@@ -25,7 +25,7 @@ func TestClassPullback(t *testing.T) {
 		if name == "classes3" {
 			settings = []setting{{"cond.null", "3", "--null-class"}}
 		}
-		c, err := resolveCard(m, model(name), asked{settings: settings})
+		c, err := resolveCard(t.Context(), m, model(name), asked{settings: settings})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ func (c *classifier) gradient(b *sampler.Batch, classes []int) (sampler.Field, e
 
 // newClassifier opens the classifier and finds out what it is told: the samples as the network gets them, and the time as its card, the flag or the
 // name of its input says.
-func (s *classFlags) newClassifier(ctx context.Context, r *recipe, net *card.Card, classes []int, config onnxrun.Config) (*classifier, error) {
+func (s *classFlags) newClassifier(ctx context.Context, r *recipe, net *card.Card, classes []int, config runConfig) (*classifier, error) {
 	m, err := openModel(ctx, s.classifier, config)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -35,13 +35,15 @@ type comparedSamples struct {
 	Tests    []stats.Result `json:"tests"`
 }
 
-func compare(args []string, std streams) error {
+func compare(ctx context.Context, args []string, std streams) error {
 	f := flagSet("compare")
 	alpha := f.Float64("alpha", 1e-3, "probability `P` of failing by chance, of all tests together")
 	points := f.Int("points", 500, "at most `N` samples of each file in the distances, whose time is quadratic")
 	lines := f.Int("directions", 128, "`K` random directions")
 	seed := f.Uint64P("seed", "s", 0, "`SEED` of directions and permutations")
 	asJSON := f.Bool("json", false, "print one JSON object")
+	var config runConfig
+	f.Var(limitFlag{&config}, "limit", "what the run may take: `NAME=VALUE`, data, the memory of the files (a quarter of the machine's), or time")
 	if err := parse(f, args, "a file of samples", "another"); err != nil {
 		return help(std.out, fmt.Sprintf(compareHelp, f.FlagUsagesWrapped(110)), err)
 	}
@@ -53,11 +55,13 @@ func compare(args []string, std streams) error {
 	case *lines < 1 || *lines > 10000:
 		return usagef("--directions %d: want 1 to 10000", *lines)
 	}
-	a, shape, err := readSet(f.Arg(0))
+	ctx, stop := config.begin(ctx)
+	defer stop()
+	a, shape, err := readSet(ctx, f.Arg(0))
 	if err != nil {
 		return err
 	}
-	b, other, err := readSet(f.Arg(1))
+	b, other, err := readSet(ctx, f.Arg(1))
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func compare(args []string, std streams) error {
 	r.Tests, r.P = stats.Compare(a, b, dim, o)
 	r.OK = r.P >= *alpha
 	if *asJSON {
-		err = json.NewEncoder(std.out).Encode(r)
+		err = printJSON(std.out, r)
 	} else {
 		err = r.text(std.out)
 	}
@@ -88,10 +92,10 @@ func compare(args []string, std streams) error {
 }
 
 // readSet reads an .npy file of samples, or the x of an .npz.
-func readSet(name string) (x []float64, shape []int, err error) {
+func readSet(ctx context.Context, name string) (x []float64, shape []int, err error) {
 	var a npy.Array
 	if strings.EqualFold(filepath.Ext(name), ".npz") {
-		file, err := npy.ReadZipFile(name)
+		file, err := npy.ReadZipFile(ctx, name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -99,7 +103,7 @@ func readSet(name string) (x []float64, shape []int, err error) {
 		if a, ok = file["x"]; !ok {
 			return nil, nil, usagef("%s has no x", name)
 		}
-	} else if a, err = npy.ReadFile(name); err != nil {
+	} else if a, err = npy.ReadFile(ctx, name); err != nil {
 		return nil, nil, err
 	}
 	if len(a.Shape) < 1 || a.Shape[0] < 50 || elements(a.Shape[1:]) < 1 {

@@ -143,7 +143,7 @@ func (j *job) newCondition(ctx context.Context) (condition, error) {
 	g, err := s.open(ctx, j.model, j.card, j.recipe, j.flags.config, s.differentiates())
 	c := condition{guided: g}
 	if err == nil && s.measured() {
-		c.known, err = j.newKnown(g)
+		c.known, err = j.newKnown(ctx, g)
 	}
 	return c, err
 }

@@ -14,6 +14,7 @@ import (
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/onnxrun"
+	"sampleonnx/sampler"
 	"sampleonnx/schedules"
 )
 
@@ -23,7 +24,8 @@ var corners = [3][2]float64{{0, 2}, {-1.75, -1}, {1.75, -1}}
 // drawNPY runs sampleonnx and reads the samples that it writes to stdout.
 func drawNPY(t *testing.T, args ...string) []float32 {
 	t.Helper()
-	a, err := npy.Read("stdout", strings.NewReader(must(t, append(args, "-o", "-", "-q")...)))
+	out := must(t, append(args, "-o", "-", "-q")...)
+	a, err := npy.Read(t.Context(), "stdout", strings.NewReader(out), int64(len(out)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,9 +171,44 @@ func TestConditionedBytes(t *testing.T) {
 	}
 }
 
+// The known values have the noise of T when pc begins, of which the score knows
+// only states; with the noise of published code they are as it has them.
+func TestKnownValuesBeginWithNoise(t *testing.T) {
+	mask, err := sampler.Mask([]bool{true, false})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sde := range map[string]schedules.SDE{"ve": schedules.VE{SigmaMin: 0.01, SigmaMax: 50}, "vp": schedules.VP{}} {
+		m := &known{Measurement: sampler.Measurement{A: mask, Y: []float64{3}}, lambda: 1, begin: sde}
+		const n = 2000
+		b := &sampler.Batch{X: make([]float32, 2*n), Dim: 2}
+		if err := b.Prior(sde.Prior()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.started(b); err != nil {
+			t.Fatal(err)
+		}
+		alpha, sigma := sde.Marginal(sde.T())
+		squares := 0.0
+		for i := range n {
+			z := (float64(b.X[2*i]) - 3*alpha) / sigma
+			squares += z * z
+		}
+		if off := (squares/n - 1) * math.Sqrt(n/2.); math.Abs(off) > 4.9 { // once in 10⁶
+			t.Errorf("%s: the noise's variance is %.3g of T's", name, squares/n)
+		}
+		for _, noise := range []sampler.Noise{sampler.Replay{}, &sampler.Torch{}, sampler.Jax(0)} {
+			b.X[0], b.Noise, b.Draws = 0, noise, 0
+			if err := m.started(b); err != nil || b.X[0] != 3 || b.Draws != 0 {
+				t.Errorf("%s, %T: the known value is %v after %d draws (%v)", name, noise, b.X[0], b.Draws, err)
+			}
+		}
+	}
+}
+
 // What the flag makes of a classifier is the recorded gradient of ln p(class | x, t), from PyTorch's autograd, and the time is the process's.
 func TestClassifierOfAFlag(t *testing.T) {
-	file, err := npy.ReadZipFile(filepath.Join(models, "digits_classifier.npz"))
+	file, err := npy.ReadZipFile(t.Context(), filepath.Join(models, "digits_classifier.npz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +226,7 @@ func TestClassifierOfAFlag(t *testing.T) {
 	}
 	flags := classFlags{classifier: model("digits_classifier")}
 	net := &card.Card{Shape: []int{1, 32, 32}, SDE: "vp"}
-	c, err := flags.newClassifier(t.Context(), &recipe{path: schedules.VP{}}, net, list, onnxrun.Config{})
+	c, err := flags.newClassifier(t.Context(), &recipe{path: schedules.VP{}}, net, list, runConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,11 +288,11 @@ func TestMeasurementOfPictures(t *testing.T) {
 		"blur":                {conditionFlags{inverse: "blur:1", measurement: grey}, 24, func(i int) float64 { return value(i % 8) }},
 	} {
 		j := newJob(c.flags)
-		a, err := j.operator()
+		a, err := j.operator(t.Context())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		y, err := j.measurement(a)
+		y, err := j.measurement(t.Context(), a)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

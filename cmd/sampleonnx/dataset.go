@@ -1,15 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/sampler"
@@ -22,11 +23,9 @@ const (
 	purposeDequantise                              // what is under the steps of 8-bit data
 )
 
-const maxPicture = 1 << 26 // pixels
-
 // readData reads at most `most` data as a network of the card sees them: readSamples less the card's mean.
-func readData(c *card.Card, names []string, most int, seed uint64) (x []float32, n int, err error) {
-	if x, err = readSamples(c, names, most, seed); err != nil {
+func readData(ctx context.Context, c *card.Card, names []string, most int, seed uint64) (x []float32, n int, err error) {
+	if x, err = readSamples(ctx, c, names, most, seed); err != nil {
 		return nil, 0, err
 	}
 	mean, err := meanOf(c)
@@ -37,12 +36,12 @@ func readData(c *card.Card, names []string, most int, seed uint64) (x []float32,
 // readSamples reads at most `most` data on the card's scale. Files are one array of samples, or images. Bytes, and so all images, are put on the
 // card's range (dequantised first, where the card says so) or its logits. Floats are on the card's scale already, as samples are that this command
 // writes.
-func readSamples(c *card.Card, names []string, most int, seed uint64) ([]float32, error) {
+func readSamples(ctx context.Context, c *card.Card, names []string, most int, seed uint64) ([]float32, error) {
 	dim := elements(c.Shape)
 	if strings.EqualFold(filepath.Ext(names[0]), ".png") {
 		var bytes []uint8
 		for _, name := range names[:min(len(names), most)] {
-			one, err := dataPicture(name, c.Shape)
+			one, err := dataPicture(ctx, name, c.Shape)
 			if err != nil {
 				return nil, err
 			}
@@ -53,7 +52,7 @@ func readSamples(c *card.Card, names []string, most int, seed uint64) ([]float32
 	if len(names) > 1 {
 		return nil, usagef("%s and %d more: want one file of samples, or images that all end in .png", names[0], len(names)-1)
 	}
-	a, err := readArray(names[0], dim)
+	a, err := readArray(ctx, names[0], dim)
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +94,11 @@ func floatSamples(name string, a npy.Array, shape []int, most int) ([]float32, e
 }
 
 // readArray reads an .npy file, or of an .npz x or the only array of samples of dim values.
-func readArray(name string, dim int) (npy.Array, error) {
+func readArray(ctx context.Context, name string, dim int) (npy.Array, error) {
 	if !strings.EqualFold(filepath.Ext(name), ".npz") {
-		return npy.ReadFile(name)
+		return npy.ReadFile(ctx, name)
 	}
-	file, err := npy.ReadZipFile(name)
+	file, err := npy.ReadZipFile(ctx, name)
 	if err != nil {
 		return npy.Array{}, err
 	}
@@ -120,31 +119,35 @@ func readArray(name string, dim int) (npy.Array, error) {
 }
 
 // dataPicture reads an image of a sample's shape, channel after channel.
-func dataPicture(name string, shape []int) ([]uint8, error) {
-	f, err := os.Open(name)
+func dataPicture(ctx context.Context, name string, shape []int) ([]uint8, error) {
+	f, err := bounded.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	bad := func(format string, args ...any) error {
-		return &npy.FormatError{File: name, Reason: fmt.Sprintf(format, args...)}
+	bad := func(err error) error {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", name, ctx.Err())
+		}
+		return &npy.FormatError{File: name, Reason: fmt.Sprintf("not a PNG image: %v", err)}
 	}
 	config, err := png.DecodeConfig(f)
 	if err != nil {
-		return nil, bad("not a PNG image: %v", err)
+		return nil, bad(err)
 	}
 	if len(shape) != 3 || shape[0] != 1 && shape[0] != 3 || config.Width != shape[2] || config.Height != shape[1] {
 		return nil, usagef("%s is an image of %d by %d pixels, samples have shape %v", name, config.Height, config.Width, shape)
 	}
-	if config.Width > maxPicture/config.Height {
-		return nil, &npy.LimitError{File: name, Limit: maxPicture}
+	// Decoded, up to four channels of 16 bits, and twice while it is interlaced; and as bytes and numbers after.
+	if err := bounded.Take(ctx, name, 16+8*shape[0], config.Width, config.Height); err != nil {
+		return nil, err
 	}
-	if _, err := f.Seek(0, 0); err != nil {
+	if err := f.Rewind(); err != nil {
 		return nil, err
 	}
 	img, err := png.Decode(f)
 	if err != nil {
-		return nil, bad("not a PNG image: %v", err)
+		return nil, bad(err)
 	}
 	return channels(img, shape[0]), nil
 }

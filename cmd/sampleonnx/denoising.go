@@ -92,7 +92,7 @@ func (m *measurement) at(ctx context.Context, t float64) (*measured, error) {
 				m.rows.First = uint64(first)
 			}
 			z, x, s, other, times := z[:k*m.dim], x[:k*m.dim], s[:k*m.dim], other[:k*m.dim], times[:k]
-			named := sampler.Draw{Purpose: purposeNoising, Index: uint32(draw), First: uint64(first), Dim: m.dim}
+			named := sampler.Draw{Purpose: purposeNoising, Index: uint64(draw), First: uint64(first), Dim: m.dim}
 			if err := noise.Normal(z, named); err != nil {
 				return nil, err
 			}

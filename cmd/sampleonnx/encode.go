@@ -54,7 +54,7 @@ type passage struct {
 	quiet      bool
 	batch      int
 	output     string
-	config     onnxrun.Config
+	config     runConfig
 
 	model  *onnxrun.Model
 	card   *card.Card
@@ -97,7 +97,7 @@ func (p *passage) open(ctx context.Context, name string, std streams) error {
 	if p.model, err = openModel(ctx, name, p.config); err != nil {
 		return err
 	}
-	if p.card, err = resolveCard(p.model, name, asked{settings: settings}); err != nil {
+	if p.card, err = resolveCard(ctx, p.model, name, asked{settings: settings}); err != nil {
 		return err
 	}
 	if p.recipe, err = newRecipe(p.card, false); err != nil {
@@ -116,11 +116,11 @@ func (p *passage) close() {
 }
 
 // read reads data, or codes, of the model's shape.
-func (p *passage) read(name string, data bool) ([]float32, error) {
+func (p *passage) read(ctx context.Context, name string, data bool) ([]float32, error) {
 	if data {
-		return readSamples(p.card, []string{name}, math.MaxInt, 0)
+		return readSamples(ctx, p.card, []string{name}, math.MaxInt, 0)
 	}
-	a, err := readArray(name, elements(p.card.Shape))
+	a, err := readArray(ctx, name, elements(p.card.Shape))
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +136,9 @@ func (p *passage) along(ctx context.Context, net *guided, x []float32, encode bo
 		if batch = min(4096, max(1, 1<<16/dim)); p.coupled {
 			batch = n
 		}
+	}
+	if err := holdBatch(ctx, min(batch, n), p.card.Shape); err != nil {
+		return err
 	}
 	if encode {
 		addMean(x, p.recipe.mean, -1)
@@ -185,6 +188,8 @@ func passed(ctx context.Context, args []string, std streams, encode bool) error 
 	if err := parse(p.flags, args, "a model", map[bool]string{true: "data", false: "codes"}[encode]); err != nil {
 		return help(std.out, fmt.Sprintf(text, p.flags.FlagUsagesWrapped(110)), err)
 	}
+	ctx, stop := p.config.begin(ctx)
+	defer stop()
 	began := time.Now()
 	defer p.close()
 	if err := p.open(ctx, p.flags.Arg(0), std); err != nil {
@@ -203,7 +208,7 @@ func passed(ctx context.Context, args []string, std streams, encode bool) error 
 	if err := checkWritable(p.output); err != nil {
 		return err
 	}
-	x, err := p.read(p.flags.Arg(1), encode)
+	x, err := p.read(ctx, p.flags.Arg(1), encode)
 	if err != nil {
 		return err
 	}
@@ -260,14 +265,16 @@ func interpolate(ctx context.Context, args []string, std streams) error {
 	if *n < 2 || *rows < 1 || *n > maxRow || *rows > maxRow {
 		return usagef("--samples %d and --rows %d: want 2 and 1 or more, and at most %d", *n, *rows, maxRow)
 	}
+	ctx, stop := p.config.begin(ctx)
+	defer stop()
 	began := time.Now()
 	defer p.close()
 	if err := p.open(ctx, p.flags.Arg(0), std); err != nil {
 		return err
 	}
 	shape := p.card.Shape
-	if most := min(math.MaxInt, maxSamples) / 4 / elements(shape); *n > most / *rows {
-		return &limitError{fmt.Sprintf("%d rows of %d samples of %d values are more than %d GiB", *rows, *n, elements(shape), maxSamples>>30)}
+	if err := holdSamples(ctx, (*n+2)**rows, shape); err != nil { // with the codes at the ends
+		return err
 	}
 	if p.output == "" {
 		p.output = "interpolation" + filepath.Ext(usualOutput(shape))
@@ -325,7 +332,7 @@ func (p *passage) codes(ctx context.Context, rows int, seed uint64) ([]float32, 
 		b := &sampler.Batch{X: make([]float32, 2*rows*dim), Dim: dim, Noise: sampler.Philox(seed)}
 		return b.X, p.recipe.start(b)
 	}
-	x, err := p.read(p.flags.Arg(1), true)
+	x, err := p.read(ctx, p.flags.Arg(1), true)
 	if err != nil {
 		return nil, err
 	}

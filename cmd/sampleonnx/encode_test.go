@@ -62,7 +62,7 @@ func TestEncodeAndDecode(t *testing.T) {
 	data, dir := some(t, filepath.Join(golden, "mixture2_ald_samples.npy"), 5), t.TempDir()
 	must(t, "encode", model("mixture2"), data, "-q", "--rtol", "1e-7", "--atol", "1e-7", "-o", filepath.Join(dir, "z.npy"))
 	must(t, "likelihood", model("mixture2"), data, "--rtol", "1e-7", "--atol", "1e-7", "-o", filepath.Join(dir, "p.npz"))
-	file, err := npy.ReadZipFile(filepath.Join(dir, "p.npz"))
+	file, err := npy.ReadZipFile(t.Context(), filepath.Join(dir, "p.npz"))
 	if err != nil {
 		t.Fatal(err)
 	}

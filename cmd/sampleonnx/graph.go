@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sampleonnx/onnxrun"
 )
@@ -24,8 +28,23 @@ type drawnNode struct {
 }
 
 func (d *drawing) add(kind string, lines ...string) int {
-	d.nodes = append(d.nodes, drawnNode{kind, slices.DeleteFunc(lines, func(s string) bool { return s == "" })})
+	lines = slices.DeleteFunc(lines, func(s string) bool { return s == "" })
+	for i, line := range lines {
+		lines[i] = shortened(line, longestLine)
+	}
+	d.nodes = append(d.nodes, drawnNode{kind, lines})
 	return len(d.nodes) - 1
+}
+
+const longestLine = 100 // characters in a box
+
+// shortened is text that can be shown, of so many characters at most.
+func shortened(text string, most int) string {
+	text = printable(text)
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
 }
 
 func (d *drawing) join(from, to int) {
@@ -35,7 +54,7 @@ func (d *drawing) join(from, to int) {
 }
 
 // graphFormat is the suffix that decides how a graph is drawn.
-func graphFormat(name string) (func(*drawing, io.Writer) error, error) {
+func graphFormat(name string) (func(*drawing, context.Context, io.Writer) error, error) {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".dot", ".gv":
 		return (*drawing).dot, nil
@@ -169,19 +188,18 @@ var looks = map[string]struct{ fill, line string }{
 }
 
 // dot writes the graph in the language of Graphviz.
-func (d *drawing) dot(w io.Writer) error {
-	var b strings.Builder
+func (d *drawing) dot(_ context.Context, w io.Writer) error {
+	b := bufio.NewWriter(w)
 	b.WriteString("digraph model {\n  rankdir=TB\n  node [shape=box, style=filled, fontname=\"sans-serif\", fontsize=11]\n")
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 	for i, n := range d.nodes {
-		fmt.Fprintf(&b, "  n%d [label=\"%s\", fillcolor=\"%s\", color=\"%s\"]\n", i, quote.Replace(strings.Join(n.lines, "\n")), looks[n.kind].fill, looks[n.kind].line)
+		fmt.Fprintf(b, "  n%d [label=\"%s\", fillcolor=\"%s\", color=\"%s\"]\n", i, quote.Replace(strings.Join(n.lines, "\n")), looks[n.kind].fill, looks[n.kind].line)
 	}
 	for _, e := range d.edges {
-		fmt.Fprintf(&b, "  n%d -> n%d\n", e[0], e[1])
+		fmt.Fprintf(b, "  n%d -> n%d\n", e[0], e[1])
 	}
 	b.WriteString("}\n")
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Flush()
 }
 
 // Sizes of what svg draws, in pixels.
@@ -190,6 +208,9 @@ const (
 	charWidth  = 6.6
 	gapX, gapY = 22.0, 34.0
 	thread     = 8.0 // room that an edge takes in the layers that it passes
+
+	// Edges pass so many layers in all. In a graph whose edges pass more, the longest ones go straight from end to end, over what is between.
+	maxPassed = 1 << 17
 )
 
 // spot is a box in its layer, or the place where an edge passes a layer.
@@ -203,10 +224,14 @@ type spot struct {
 
 // svg draws the graph in layers: every box is one below the lowest that it reads
 // from, and an edge that passes layers bends around their boxes.
-func (d *drawing) svg(w io.Writer) error {
+func (d *drawing) svg(ctx context.Context, w io.Writer) error {
 	spots, layers, paths := d.layered()
-	arrange(spots, layers)
-	place(spots, layers)
+	if err := arrange(ctx, spots, layers); err != nil {
+		return err
+	}
+	if err := place(ctx, spots, layers); err != nil {
+		return err
+	}
 	left, right := 0.0, 0.0
 	for i, s := range spots {
 		if i == 0 || s.x-s.w/2 < left {
@@ -224,8 +249,8 @@ func (d *drawing) svg(w io.Writer) error {
 		}
 		y += high + gapY
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" font-family="sans-serif" font-size="11">`+"\n",
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" font-family="sans-serif" font-size="11">`+"\n",
 		right-left+2*gapX, y-gapY+gapX, right-left+2*gapX, y-gapY+gapX)
 	b.WriteString(`<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0L8 4L0 8z" fill="#777"/></marker></defs>` + "\n")
 	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n" + `<g fill="none" stroke="#999" stroke-width="1">` + "\n")
@@ -235,16 +260,16 @@ func (d *drawing) svg(w io.Writer) error {
 			x, top := s.x-left+gapX, tops[s.layer]
 			switch {
 			case k == 0:
-				fmt.Fprintf(&b, `<path d="M%.1f %.1f`, x, top+s.h)
+				fmt.Fprintf(b, `<path d="M%.1f %.1f`, x, top+s.h)
 				continue
 			default:
 				last := spots[path[k-1]]
 				lastX, lastY := last.x-left+gapX, tops[last.layer]+last.h
 				half := (top - lastY) / 2
-				fmt.Fprintf(&b, "C%.1f %.1f %.1f %.1f %.1f %.1f", lastX, lastY+half, x, top-half, x, top)
+				fmt.Fprintf(b, "C%.1f %.1f %.1f %.1f %.1f %.1f", lastX, lastY+half, x, top-half, x, top)
 			}
 			if k < len(path)-1 {
-				fmt.Fprintf(&b, "V%.1f", top+s.h)
+				fmt.Fprintf(b, "V%.1f", top+s.h)
 			}
 		}
 		b.WriteString(`" marker-end="url(#tip)"/>` + "\n")
@@ -260,24 +285,23 @@ func (d *drawing) svg(w io.Writer) error {
 		if n.kind == "input" || n.kind == "output" {
 			round = 10
 		}
-		fmt.Fprintf(&b, `<g><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%.0f" fill="%s" stroke="%s"/><text text-anchor="middle">`,
+		fmt.Fprintf(b, `<g><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%.0f" fill="%s" stroke="%s"/><text text-anchor="middle">`,
 			x-s.w/2, top, s.w, s.h, round, looks[n.kind].fill, looks[n.kind].line)
 		for k, line := range n.lines {
 			style := ""
 			if k == 0 {
 				style = ` font-weight="bold"`
 			}
-			fmt.Fprintf(&b, `<tspan x="%.1f" y="%.1f"%s>%s</tspan>`, x, top+lineHeight*(float64(k)+1)+1, style, escape.Replace(line))
+			fmt.Fprintf(b, `<tspan x="%.1f" y="%.1f"%s>%s</tspan>`, x, top+lineHeight*(float64(k)+1)+1, style, escape.Replace(line))
 		}
 		b.WriteString("</text></g>\n")
 	}
 	b.WriteString("</svg>\n")
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Flush()
 }
 
 // layered puts every node into a layer, by the longest path to it, and threads every
-// edge through the layers that it passes.
+// edge through the layers that it passes, but for the longest of very many.
 func (d *drawing) layered() (spots []spot, layers [][]int, paths [][]int) {
 	below := make([]int, len(d.nodes)) // nodes and edges come in an order in which what is read comes first
 	for _, e := range d.edges {
@@ -319,9 +343,18 @@ func (d *drawing) layered() (spots []spot, layers [][]int, paths [][]int) {
 		}
 		put(spot{node: i, layer: below[i], w: longest + 14, h: lineHeight*float64(len(n.lines)) + 8})
 	}
-	for _, e := range d.edges {
+	passed := make([]int, len(d.edges))
+	for i, e := range d.edges {
+		passed[i] = below[e[1]] - below[e[0]] - 1
+	}
+	longest := longestThreaded(passed)
+	for i, e := range d.edges {
 		path := []int{e[0]}
-		for l := below[e[0]] + 1; l <= below[e[1]]; l++ {
+		first := below[e[0]] + 1
+		if passed[i] > longest {
+			first = below[e[1]]
+		}
+		for l := first; l <= below[e[1]]; l++ {
 			next := e[1]
 			if l < below[e[1]] {
 				next = put(spot{node: -1, layer: l, w: thread, h: lineHeight + 8})
@@ -335,9 +368,20 @@ func (d *drawing) layered() (spots []spot, layers [][]int, paths [][]int) {
 	return spots, layers, paths
 }
 
+// longestThreaded is how many layers an edge may pass for all such edges to pass maxPassed together; passed counts those of each.
+func longestThreaded(passed []int) int {
+	sum := 0
+	for _, n := range slices.Sorted(slices.Values(passed)) {
+		if sum += max(n, 0); sum > maxPassed {
+			return n - 1
+		}
+	}
+	return math.MaxInt
+}
+
 // arrange orders the layers, each by the mean place of what its spots are joined to
 // in the one before or after, back and forth (Sugiyama, Tagawa, Toda 1981).
-func arrange(spots []spot, layers [][]int) {
+func arrange(ctx context.Context, spots []spot, layers [][]int) error {
 	rank := make([]float64, len(spots))
 	number := func(layer []int) {
 		for i, s := range layer {
@@ -363,6 +407,9 @@ func arrange(spots []spot, layers [][]int) {
 		number(layer)
 	}
 	for range 12 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for _, layer := range layers {
 			sort(layer, func(s *spot) []int { return s.up })
 		}
@@ -370,11 +417,12 @@ func arrange(spots []spot, layers [][]int) {
 			sort(layer, func(s *spot) []int { return s.down })
 		}
 	}
+	return nil
 }
 
 // place moves the spots of each layer, in their order, towards the mean place of
 // what they are joined to.
-func place(spots []spot, layers [][]int) {
+func place(ctx context.Context, spots []spot, layers [][]int) error {
 	for _, layer := range layers {
 		x := 0.0
 		for _, s := range layer {
@@ -399,6 +447,9 @@ func place(spots []spot, layers [][]int) {
 		pack(spots, layer)
 	}
 	for range 20 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for _, layer := range layers {
 			move(layer, func(s *spot) []int { return s.up })
 		}
@@ -406,6 +457,7 @@ func place(spots []spot, layers [][]int) {
 			move(layer, func(s *spot) []int { return s.down })
 		}
 	}
+	return nil
 }
 
 // pack gives the spots of a layer the places nearest to the preferred ones at which

@@ -20,10 +20,10 @@ type guided struct {
 
 // open makes the score of a model for the classes that the flags ask for. With derivative there is the score's derivative too, which a classifier
 // has not: it would be the second derivative of its logits. The result is to be closed.
-func (s *classFlags) open(ctx context.Context, m *onnxrun.Model, c *card.Card, r *recipe, config onnxrun.Config, derivative bool) (*guided, error) {
+func (s *classFlags) open(ctx context.Context, m *onnxrun.Model, c *card.Card, r *recipe, config runConfig, derivative bool) (*guided, error) {
 	g := &guided{recipe: r, card: c, weight: s.guidance}
 	var err error
-	if g.classes, err = s.list(); err != nil {
+	if g.classes, err = s.list(ctx); err != nil {
 		return nil, err
 	}
 	switch {

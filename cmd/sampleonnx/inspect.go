@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,8 +24,8 @@ const inspectHelp = `sampleonnx inspect says what a model is: inputs, outputs, o
   sampleonnx inspect MODEL.onnx --graph OUT.svg [--batch B]
   sampleonnx inspect MODEL.onnx --probe [--data DATA.npy]
 
-A model that cannot run is described too, with every operator that is not supported and why; the exit code is then 3.
---graph draws the operators of the file with their shapes; with --batch or --shape, those that run, joined ones as one.
+The network is not run, unless --probe asks for it. A model that cannot run is described too, with every operator that is not supported and why;
+the exit code is then 3. --graph draws the operators of the file with their shapes; with --batch or --shape, those that run, joined ones as one.
 
 --probe asks the network whether the card is right. Noise at the largest level tells most outputs apart; with data the loss of denoising score
 matching must be below 1 at every level. Where it is not, other outputs, times, signs and ranges are tried, and the one that fits is named.
@@ -53,7 +52,6 @@ type inspection struct {
 	CardError  string            `json:"card_error,omitempty"`
 	Ignored    []card.Ignored    `json:"ignored,omitempty"` // keys of scheduler_config.json
 	HowSampled string            `json:"sampler,omitempty"`
-	Probe      *float64          `json:"probe,omitempty"` // of the score at the largest noise; 1 is right
 	Findings   []finding         `json:"findings,omitempty"`
 }
 
@@ -107,7 +105,7 @@ func inspect(ctx context.Context, args []string, std streams) error {
 	data := f.StringArray("data", nil, "`FILE` .npy or .png of data for --probe; can be repeated")
 	graph := f.String("graph", "", "draw the operators into `FILE` .svg or .dot")
 	asJSON := f.Bool("json", false, "print one JSON object")
-	var config onnxrun.Config
+	var config runConfig
 	configFlags(f, &config)
 	if err := parse(f, args, "a model"); err != nil {
 		return help(std.out, fmt.Sprintf(inspectHelp, f.FlagUsagesWrapped(110)), err)
@@ -122,12 +120,14 @@ func inspect(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
-	var draw func(*drawing, io.Writer) error
+	var draw func(*drawing, context.Context, io.Writer) error
 	if *graph != "" {
 		if draw, err = graphFormat(*graph); err != nil {
 			return err
 		}
 	}
+	ctx, stop := config.begin(ctx)
+	defer stop()
 	file, err := config.Inspect(ctx, f.Arg(0))
 	if err != nil {
 		return unopened(f.Arg(0), err)
@@ -135,19 +135,19 @@ func inspect(ctx context.Context, args []string, std streams) error {
 	i := newInspection(filepath.Base(f.Arg(0)), file)
 	m, err := openModel(ctx, f.Arg(0), config)
 	if unsupported := (*onnxrun.UnsupportedError)(nil); errors.As(err, &unsupported) {
-		return errors.Join(i.refused(std.out, unsupported, file, *asJSON), drawTo(*graph, draw, std.out, func() *drawing { return fileDrawing(file, nil) }), err)
+		return errors.Join(i.refused(std.out, unsupported, file, *asJSON), drawTo(ctx, *graph, draw, std.out, func() *drawing { return fileDrawing(file, nil) }), err)
 	}
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	c, err := resolveCard(m, f.Arg(0), asked{settings: settings})
+	c, err := resolveCard(ctx, m, f.Arg(0), asked{settings: settings})
 	i.Card, i.Ignored = c.Lines(), c.Ignored
 	if err == nil {
 		var r *recipe
 		if r, err = newRecipe(c, false); err == nil {
 			i.HowSampled = r.about
-			err = i.try(ctx, m, c, r)
+			_, err = network(ctx, m, c) // takes what the card says, but is not run
 		}
 	}
 	if *probe {
@@ -159,16 +159,19 @@ func inspect(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if err != nil {
-		i.CardError = err.Error()
+		i.CardError = oneLine(err) + raise(err)
 	}
 	var stats *onnxrun.Stats
 	if i.Plan, stats, err = plan(ctx, m, c, *batch, *shapes); err != nil {
 		if len(*shapes) > 0 {
 			return err
 		}
-		i.PlanError = err.Error()
+		i.PlanError = oneLine(err) + raise(err)
 	}
-	err = drawTo(*graph, draw, std.out, func() *drawing {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", f.Arg(0), ctx.Err())
+	}
+	err = drawTo(ctx, *graph, draw, std.out, func() *drawing {
 		switch {
 		case i.Plan == nil:
 			return fileDrawing(file, nil)
@@ -181,7 +184,7 @@ func inspect(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	if *asJSON {
-		err = json.NewEncoder(std.out).Encode(i)
+		err = printJSON(std.out, i)
 	} else {
 		err = i.print(std.out)
 	}
@@ -220,31 +223,18 @@ func (i *inspection) refused(w io.Writer, err *onnxrun.UnsupportedError, file *o
 	}
 	i.PlanError = "not known for a model that cannot run"
 	if asJSON {
-		return json.NewEncoder(w).Encode(i)
+		return printJSON(w, i)
 	}
 	return i.print(w)
 }
 
 // drawTo writes a drawing into a file, when one is asked for.
-func drawTo(name string, draw func(*drawing, io.Writer) error, stdout io.Writer, make func() *drawing) error {
+func drawTo(ctx context.Context, name string, draw func(*drawing, context.Context, io.Writer) error, stdout io.Writer, make func() *drawing) error {
 	if draw == nil {
 		return nil
 	}
 	d := make()
-	return writeWhole(name, stdout, func(w io.Writer) error { return draw(d, w) })
-}
-
-// try compares the network with its card.
-func (i *inspection) try(ctx context.Context, m *onnxrun.Model, c *card.Card, r *recipe) error {
-	score, err := r.score(ctx, m, c)
-	if err != nil {
-		return err
-	}
-	k, err := r.probe(score, elements(c.Shape))
-	if err == nil && !math.IsNaN(k) && !math.IsInf(k, 0) {
-		i.Probe = &k
-	}
-	return err
+	return writeWhole(name, stdout, func(w io.Writer) error { return draw(d, ctx, w) })
 }
 
 func values(list []onnxrun.Info) []value {
@@ -263,7 +253,7 @@ func values(list []onnxrun.Info) []value {
 
 // plan compiles the model for a batch of samples.
 func plan(ctx context.Context, m *onnxrun.Model, c *card.Card, batch int, shapes []string) (*planned, *onnxrun.Stats, error) {
-	inputs, shapeOf, err := randomInputs(m, c, batch, shapes)
+	inputs, shapeOf, err := randomInputs(ctx, m, c, batch, shapes, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -294,7 +284,7 @@ func symbolicShapes(ctx context.Context, m *onnxrun.Model, c *card.Card) map[str
 	}
 	var of [2]map[string][]int
 	for i := range of {
-		inputs, _, err := randomInputs(m, c, 2+i, nil)
+		inputs, _, err := randomInputs(ctx, m, c, 2+i, nil, false)
 		if err == nil {
 			of[i], err = m.Shapes(ctx, inputs...)
 		}
@@ -347,23 +337,23 @@ func countOps(nodes []onnxrun.NodeStats) []opCount {
 
 func (i inspection) print(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "%s: %s, %d parameters, %s\n\ninputs\n", i.Model, i.opsetText(), i.Parameters, cmp.Or(i.Producer, "producer unknown"))
+	printf(tab, "%s: %s, %d parameters, %s\n\ninputs\n", i.Model, i.opsetText(), i.Parameters, cmp.Or(i.Producer, "producer unknown"))
 	for _, v := range i.Inputs {
-		fmt.Fprintf(tab, "  %s\t%s\t%s\n", v.Name, v.DType, v.Shape)
+		printf(tab, "  %s\t%s\t%s\n", v.Name, v.DType, v.Shape)
 	}
 	fmt.Fprintln(tab, "outputs")
 	for _, v := range i.Outputs {
-		fmt.Fprintf(tab, "  %s\t%s\t%s\n", v.Name, v.DType, v.Shape)
+		printf(tab, "  %s\t%s\t%s\n", v.Name, v.DType, v.Shape)
 	}
 	if len(i.Metadata) > 0 {
 		fmt.Fprintln(tab, "metadata")
 		for _, k := range slices.Sorted(maps.Keys(i.Metadata)) {
-			fmt.Fprintf(tab, "  %s\t%s\n", k, i.Metadata[k])
+			printf(tab, "  %s\t%s\n", k, i.Metadata[k])
 		}
 	}
 	fmt.Fprintln(tab, "operators in the file")
 	for _, op := range i.Versions {
-		fmt.Fprintf(tab, "  %v\t%d\n", op, op.Count)
+		printf(tab, "  %v\t%d\n", op, op.Count)
 	}
 	if len(i.Refused) > 0 {
 		i.printRefused(tab)
@@ -373,28 +363,22 @@ func (i inspection) print(w io.Writer) error {
 	fmt.Fprintln(tab, "\nmodel card")
 	for _, l := range i.Card {
 		text, _ := json.Marshal(l.Value)
-		if len(text) > 60 {
-			text = append(text[:57], "..."...)
-		}
-		fmt.Fprintf(tab, "  %s\t%s\t%s\n", l.Key, text, filepath.Base(l.From))
+		printf(tab, "  %s\t%s\t%s\n", l.Key, shortened(string(text), 60), filepath.Base(l.From))
 	}
 	for _, k := range i.Ignored {
 		text, _ := json.Marshal(k.Value)
-		fmt.Fprintf(tab, "  ignored of %s: %s %s %s\n", card.SchedulerFile, k.Key, text, k.Why)
+		printf(tab, "  ignored of %s: %s %s %s\n", card.SchedulerFile, k.Key, text, k.Why)
 	}
 	if i.CardError != "" {
-		fmt.Fprintf(tab, "  incomplete: %s\n", i.CardError)
+		printf(tab, "  incomplete: %s\n", i.CardError)
 	} else {
-		fmt.Fprintf(tab, "sampled by default with %s\n", i.HowSampled)
-		if i.Probe != nil {
-			fmt.Fprintf(tab, "score of pure noise: %.3g times what is expected at the largest noise (about 1 when the card is right)\n", *i.Probe)
-		}
+		printf(tab, "sampled by default with %s\n", i.HowSampled)
 		for _, f := range i.Findings {
 			verdict := "ok"
 			if !f.OK {
 				verdict = "WRONG"
 			}
-			fmt.Fprintf(tab, "probe by %s: %s: %s\n", f.Check, verdict, f.Text)
+			printf(tab, "probe by %s: %s: %s\n", f.Check, verdict, f.Text)
 		}
 	}
 	return tab.Flush()
@@ -435,13 +419,13 @@ func (i inspection) printRefused(w io.Writer) {
 		default:
 			where = fmt.Sprintf(", in node %q", first)
 		}
-		fmt.Fprintf(w, "  %s\t%s%s\n", cmp.Or(k.op, "the graph"), k.reason, where)
+		printf(w, "  %s\t%s%s\n", cmp.Or(k.op, "the graph"), k.reason, where)
 	}
 }
 
 func (i inspection) printPlan(w io.Writer) {
 	if i.Plan == nil {
-		fmt.Fprintf(w, "\ncost: %s\n", i.PlanError)
+		printf(w, "\ncost: %s\n", i.PlanError)
 		return
 	}
 	var shapes, outs []string
@@ -451,11 +435,11 @@ func (i inspection) printPlan(w io.Writer) {
 	for _, v := range i.Outputs {
 		outs = append(outs, fmt.Sprintf("%s %v", v.Name, i.Plan.Shapes[v.Name]))
 	}
-	fmt.Fprintf(w, "\ncost of a run with %s, which gives %s\n  %.4g GFLOP, %s of memory beside %s of weights\n",
+	printf(w, "\ncost of a run with %s, which gives %s\n  %.4g GFLOP, %s of memory beside %s of weights\n",
 		strings.Join(shapes, ", "), strings.Join(outs, ", "), i.Plan.GFLOP, bytesText(i.Plan.MemoryBytes), bytesText(int(i.Weights)))
 	fmt.Fprintln(w, "operators as they run, joined ones as one")
 	for _, op := range i.Plan.Operators {
-		fmt.Fprintf(w, "  %s\t%d\t%.4g GFLOP\n", op.Op, op.Count, op.GFLOP)
+		printf(w, "  %s\t%d\t%.4g GFLOP\n", op.Op, op.Count, op.GFLOP)
 	}
 }
 

@@ -39,7 +39,7 @@ type likelihoodRun struct {
 	batch                int
 	seed                 uint64
 	given                []float32 // probes
-	config               onnxrun.Config
+	config               runConfig
 }
 
 // likelihoods is its result.
@@ -108,13 +108,15 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
+	ctx, stop := l.config.begin(ctx)
+	defer stop()
 	m, err := openModel(ctx, f.Arg(0), l.config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	r, err := l.run(ctx, m, f.Arg(0), settings, func(c *card.Card) ([]float32, error) {
-		return readSamples(c, f.Args()[1:], math.MaxInt, l.seed)
+		return readSamples(ctx, c, f.Args()[1:], math.MaxInt, l.seed)
 	})
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(r)
+		return printJSON(std.out, r)
 	}
 	mean := 0.0
 	for _, p := range r.LogP {
@@ -143,7 +145,7 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 // run computes the likelihoods of data that have the card's shape and scale.
 func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, error)) (*likelihoods, error) {
 	settings = append(settings, setting{"sampler.name", "ode", "likelihood"})
-	c, err := resolveCard(m, path, asked{settings: settings})
+	c, err := resolveCard(ctx, m, path, asked{settings: settings})
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +159,9 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 		return nil, err
 	}
 	n := len(x) / dim
+	if err := holdBatch(ctx, min(l.batch, n), c.Shape); err != nil {
+		return nil, err
+	}
 	if l.trace == "" {
 		if l.trace = "hutchinson"; dim <= 16 {
 			l.trace = "exact"

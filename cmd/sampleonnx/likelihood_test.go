@@ -47,7 +47,7 @@ func TestLikelihood(t *testing.T) {
 				t.Errorf("%v: datum %d: log p %.5f, %.5f bits/dim, want %.5f", args, i, p, r.Bits[i], want)
 			}
 		}
-		file, err := npy.ReadZipFile(out)
+		file, err := npy.ReadZipFile(t.Context(), out)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"image/png"
 	"io"
-	"math"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
@@ -37,7 +36,7 @@ type lossFlags struct {
 	sliced                     bool
 	set                        []string
 	classes                    classFlags
-	config                     onnxrun.Config
+	config                     runConfig
 }
 
 // lossTable is its result.
@@ -95,7 +94,7 @@ func loss(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if l.levels > maxLevels {
-		return &limitError{fmt.Sprintf("--levels %d: want at most %d", l.levels, maxLevels)}
+		return usagef("--levels %d: want at most %d", l.levels, maxLevels)
 	}
 	if err := oneOf("progress", l.progress, "auto", "bar", "plain", "none"); err != nil {
 		return err
@@ -115,6 +114,8 @@ func loss(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
+	ctx, stop := l.config.begin(ctx)
+	defer stop()
 	r, err := l.run(ctx, f.Arg(0), f.Args()[1:], settings, std.err)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func loss(ctx context.Context, args []string, std streams) error {
 		}
 	}
 	if *asJSON {
-		return json.NewEncoder(std.out).Encode(r)
+		return printJSON(std.out, r)
 	}
 	return r.print(std.out)
 }
@@ -151,7 +152,7 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, settings
 	if err != nil {
 		return nil, err
 	}
-	x, n, err := readData(c, data, l.most, l.seed)
+	x, n, err := readData(ctx, c, data, l.most, l.seed)
 	if err != nil {
 		return nil, err
 	}
@@ -162,9 +163,12 @@ func (l lossFlags) run(ctx context.Context, path string, data []string, settings
 	if me.draws == 0 {
 		me.draws = max(1, (63+n)/n)
 	}
-	// The terms of a level are kept, up to four numbers for each datum and draw.
-	if most := min(math.MaxInt, maxSamples) / 32 / n; me.draws > most {
-		return nil, &limitError{fmt.Sprintf("--draws %d of %d data: their losses take more than %d GiB, want at most %d", me.draws, n, maxSamples>>30, most)}
+	// The terms of a level are kept, up to four numbers for each datum and draw, and their sums.
+	if err := bounded.Take(ctx, fmt.Sprintf("--draws %d: the losses of %d data", me.draws, n), 40, n, me.draws); err != nil {
+		return nil, err
+	}
+	if err := holdBatch(ctx, min(me.batch, n), c.Shape); err != nil {
+		return nil, err
 	}
 	if me.score, err = net.score(me.rows); err != nil {
 		return nil, err
@@ -259,12 +263,12 @@ func (l lossFlags) trueScore(ctx context.Context, c *card.Card, me *measurement)
 }
 
 // openWithCard opens a model and resolves its card; the model is to be closed even with an error, if there is one.
-func openWithCard(ctx context.Context, path string, settings []setting, config onnxrun.Config) (*onnxrun.Model, *card.Card, error) {
+func openWithCard(ctx context.Context, path string, settings []setting, config runConfig) (*onnxrun.Model, *card.Card, error) {
 	m, err := openModel(ctx, path, config)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := resolveCard(m, path, asked{settings: settings})
+	c, err := resolveCard(ctx, m, path, asked{settings: settings})
 	return m, c, err
 }
 

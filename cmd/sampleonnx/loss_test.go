@@ -217,7 +217,7 @@ func TestReadData(t *testing.T) {
 	floats := writeNPY(t, npy.Array{Shape: []int{1, 1, 2, 2}, Data: same})
 	c := card.Card{Shape: []int{1, 2, 2}, Range: []float64{-1, 1}}
 	for _, name := range []string{picture, bytes, floats} {
-		x, n, err := readData(&c, []string{name}, 10, 0)
+		x, n, err := readData(t.Context(), &c, []string{name}, 10, 0)
 		if err != nil || n != 1 {
 			t.Fatalf("%s: %d, %v", name, n, err)
 		}
@@ -228,19 +228,19 @@ func TestReadData(t *testing.T) {
 		}
 	}
 	c.Mean = []float64{0.25}
-	x, n, err := readData(&c, []string{picture, picture, picture}, 2, 0)
+	x, n, err := readData(t.Context(), &c, []string{picture, picture, picture}, 2, 0)
 	if err != nil || n != 2 || len(x) != 8 || x[5] != 0.75 {
 		t.Errorf("%v, %d, %v", x, n, err)
 	}
 	c.Mean, c.Range, c.Dequant = nil, []float64{0, 1}, "uniform"
-	x, _, err = readData(&c, []string{bytes}, 1, 0)
+	x, _, err = readData(t.Context(), &c, []string{bytes}, 1, 0)
 	for i, p := range pixels {
 		if u := float64(x[i])*256 - float64(p); err != nil || u < -1e-4 || u >= 1.0001 || u == 0 {
 			t.Errorf("dequantised %d to %v (%v)", p, x[i], err)
 		}
 	}
 	c.Range, c.Dequant, c.LogitAlpha = nil, "", 0.05
-	x, _, err = readData(&c, []string{picture}, 1, 0)
+	x, _, err = readData(t.Context(), &c, []string{picture}, 1, 0)
 	for i, p := range pixels {
 		u := 0.05 + 0.9*float64(p)/255
 		if want := math.Log(u / (1 - u)); err != nil || math.Abs(float64(x[i])-want) > 1e-6 {

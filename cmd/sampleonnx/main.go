@@ -20,6 +20,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,13 +31,17 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/card"
-	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/onnxrun"
 )
 
@@ -72,9 +77,69 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case code == exitInterrupted:
 		fmt.Fprintln(stderr, "sampleonnx: interrupted")
 	case err != nil:
-		fmt.Fprintln(stderr, "sampleonnx: "+strings.Join(strings.Fields(err.Error()), " ")+raise(err))
+		fmt.Fprintln(stderr, "sampleonnx: "+oneLine(err)+raise(err))
 	}
 	return code
+}
+
+// oneLine is an error's text, of which nobody reads more than a page.
+func oneLine(err error) string {
+	text := strings.Replace(err.Error(), context.DeadlineExceeded.Error(), "not done within the limit of time", 1)
+	return shortened(strings.Join(strings.Fields(text), " "), 2000)
+}
+
+// printable is text with what is no visible character written out, as \x1b: names come from files, and must not command the terminal that shows them.
+func printable(text string) string {
+	var b strings.Builder
+	for text != "" {
+		r, n := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+		text = text[n:]
+	}
+	return b.String()
+}
+
+// printf is fmt.Fprintf whose strings are printable.
+func printf(w io.Writer, format string, args ...any) error {
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			args[i] = printable(a)
+		case []byte:
+			args[i] = printable(string(a))
+		case fmt.Stringer:
+			args[i] = printable(a.String())
+		}
+	}
+	_, err := fmt.Fprintf(w, format, args...)
+	return err
+}
+
+// printJSON writes v as one line of JSON, in which strings are printable too.
+func printJSON(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, r := range string(text) { // what is no ASCII is in strings
+		if r < 0x7f || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, half := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, half)
+		}
+	}
+	_, err = fmt.Fprintln(w, b.String())
+	return err
 }
 
 // guarded is dispatch with an error in place of a panic.
@@ -104,8 +169,7 @@ func verbs() map[string]func(ctx context.Context, args []string, std streams) er
 		"run": evaluate, "inspect": inspect, "bench": bench, "verify": verify, "likelihood": likelihood, "interpolate": interpolate, "loss": loss,
 		"encode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, true) },
 		"decode":  func(ctx context.Context, args []string, std streams) error { return passed(ctx, args, std, false) },
-		"compare": func(_ context.Context, args []string, std streams) error { return compare(args, std) },
-		"help":    helpVerb, "version": printVersion, "--version": printVersion,
+		"compare": compare, "help": helpVerb, "version": printVersion, "--version": printVersion,
 	}
 }
 
@@ -150,11 +214,6 @@ type modelError struct{ error }
 
 func (e modelError) Unwrap() error { return e.error }
 
-// limitError is a request larger than this machine or command allows.
-type limitError struct{ text string }
-
-func (e *limitError) Error() string { return e.text }
-
 func exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return exitDone
@@ -166,12 +225,11 @@ func exitCode(ctx context.Context, err error) int {
 	var model modelError
 	var unsupported *onnxrun.UnsupportedError
 	var format *onnxrun.FormatError
-	var tooMuch *limitError
 	var limit *onnxrun.LimitError
-	var large *npy.LimitError
+	var data *bounded.LimitError
 	var incomplete *card.Error
 	switch {
-	case errors.As(err, &limit), errors.As(err, &tooMuch), errors.As(err, &large):
+	case errors.As(err, &limit), errors.As(err, &data), errors.Is(err, context.DeadlineExceeded):
 		return exitLimit
 	case errors.As(err, &usage):
 		return exitUsage
@@ -195,7 +253,7 @@ func exitCode(ctx context.Context, err error) int {
 const maxThreads = 1024 // more than processors only get in each other's way
 
 // openModel opens a model.
-func openModel(ctx context.Context, name string, c onnxrun.Config) (*onnxrun.Model, error) {
+func openModel(ctx context.Context, name string, c runConfig) (*onnxrun.Model, error) {
 	if c.Threads < 0 || c.Threads > maxThreads {
 		return nil, usagef("--threads %d: want 0 (all processors) to %d", c.Threads, maxThreads)
 	}
@@ -216,9 +274,9 @@ func unopened(name string, err error) error {
 }
 
 // configFlags are the flags of how a network runs.
-func configFlags(f *pflag.FlagSet, c *onnxrun.Config) {
+func configFlags(f *pflag.FlagSet, c *runConfig) {
 	f.IntVarP(&c.Threads, "threads", "t", 0, "`T` threads (default: all processors); results do not depend on it")
-	f.Var(limitFlag{&c.Limits}, "limit", limitUsage)
+	f.Var(limitFlag{c}, "limit", limitUsage)
 	f.BoolVar(&c.Exact, "exact", false, "no algorithm that gives up exactness for speed (Winograd's convolutions)")
 }
 

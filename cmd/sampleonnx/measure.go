@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ type known struct {
 	sampler.Measurement
 	lambda  float64                                // how much of the way project goes
 	inScore bool                                   // project works through the score
-	begin   bool                                   // the known values are there from the start
+	begin   schedules.SDE                          // the known values are there from the start, with this one's noise; nil: they are not
 	end     bool                                   // and exactly there in the end
 	empty   bool                                   // the run starts at A⁺y
 	sampler func(b *sampler.Batch) sampler.Sampler // that goes by the derivative of the score, which has classes; nil: the recipe's
@@ -22,14 +23,14 @@ type known struct {
 }
 
 // newKnown reads the measurement and fits the recipe's sampler to the method.
-func (j *job) newKnown(g *guided) (*known, error) {
+func (j *job) newKnown(ctx context.Context, g *guided) (*known, error) {
 	s := &j.flags.condition
 	m := &known{lambda: 1}
 	var err error
-	if m.A, err = j.operator(); err != nil {
+	if m.A, err = j.operator(ctx); err != nil {
 		return nil, err
 	}
-	if m.Y, err = j.measurement(m.A); err != nil {
+	if m.Y, err = j.measurement(ctx, m.A); err != nil {
 		return nil, err
 	}
 	rows, cols := m.A.Size()
@@ -90,7 +91,7 @@ func (j *job) project(m *known) error {
 		if m.lambda < 1 {
 			wrap = func(inner sampler.Step) sampler.Step { return m.Before(inner, m.lambda) }
 		} else {
-			m.begin = true
+			m.begin = s.SDE
 		}
 		if s.Predictor != nil {
 			s.Predictor = wrap(s.Predictor)
@@ -130,8 +131,13 @@ func (m *known) started(b *sampler.Batch) error {
 	case m.empty:
 		clear(b.X)
 		return m.Impose(b, 1, 0, 1)
-	case m.begin:
-		return m.Impose(b, 1, 0, 1)
+	case m.begin != nil:
+		switch b.Noise.(type) {
+		case sampler.Replay, *sampler.Torch, sampler.Jax:
+			return m.Impose(b, 1, 0, 1) // as the published code begins, whose order of draws these have
+		}
+		alpha, sigma := m.begin.Marginal(m.begin.T())
+		return m.Impose(b, alpha, sigma, 1)
 	}
 	return nil
 }
@@ -145,7 +151,7 @@ func (m *known) ended(b *sampler.Batch) error {
 }
 
 // operator is what was measured.
-func (j *job) operator() (sampler.Operator, error) {
+func (j *job) operator(ctx context.Context) (sampler.Operator, error) {
 	s, shape := &j.flags.condition, j.card.Shape
 	op, arg, _ := strings.Cut(s.inverse, ":")
 	switch {
@@ -165,7 +171,7 @@ func (j *job) operator() (sampler.Operator, error) {
 	switch op {
 	case "mask":
 		var known []bool
-		if known, err = readMask(s.mask, shape); err != nil {
+		if known, err = readMask(ctx, s.mask, shape); err != nil {
 			return nil, err
 		}
 		a, err = sampler.Mask(known)
@@ -187,7 +193,7 @@ func (j *job) operator() (sampler.Operator, error) {
 		}
 		a, err = sampler.Blur(shape[0], shape[1], shape[2], width, 0)
 	case "matrix":
-		return readMatrix(arg, elements(shape))
+		return readMatrix(ctx, arg, elements(shape))
 	default:
 		return nil, usagef("--inverse %q: want mask, average:K, blur:S or matrix:A.npy", s.inverse)
 	}
@@ -210,7 +216,7 @@ func (j *job) knownFlag() string {
 }
 
 // measurement is y, of the network's data: those of the file less the mean.
-func (j *job) measurement(a sampler.Operator) ([]float64, error) {
+func (j *job) measurement(ctx context.Context, a sampler.Operator) ([]float64, error) {
 	s, shape := &j.flags.condition, j.card.Shape
 	rows, cols := a.Size()
 	mean := make([]float64, cols)
@@ -218,7 +224,7 @@ func (j *job) measurement(a sampler.Operator) ([]float64, error) {
 		mean[i] = float64(v)
 	}
 	if s.measurement != "" {
-		y, err := j.readValues("measurement", s.measurement, rows, s.measuredShape(shape))
+		y, err := j.readValues(ctx, "measurement", s.measurement, rows, s.measuredShape(shape))
 		if err != nil {
 			return nil, err
 		}
@@ -237,7 +243,7 @@ func (j *job) measurement(a sampler.Operator) ([]float64, error) {
 		flag = "colorize"
 		grey := []int{1, shape[1], shape[2]}
 		var g []float64
-		if g, err = j.readValues(flag, s.colorize, elements(grey), grey); err != nil {
+		if g, err = j.readValues(ctx, flag, s.colorize, elements(grey), grey); err != nil {
 			return nil, err
 		}
 		for i := 0; i < len(g); i += cols / 3 {
@@ -249,7 +255,7 @@ func (j *job) measurement(a sampler.Operator) ([]float64, error) {
 		flag, name = "inpaint", s.inpaint
 		fallthrough
 	default:
-		if x, err = j.readValues(flag, name, cols, shape); err != nil {
+		if x, err = j.readValues(ctx, flag, name, cols, shape); err != nil {
 			return nil, err
 		}
 	}

@@ -291,7 +291,7 @@ func probeCard(ctx context.Context, m *onnxrun.Model, c *card.Card, data []strin
 	p := &prober{model: m, card: c}
 	if len(data) > 0 {
 		var err error
-		if p.data, p.n, err = readData(c, data, probeSamples(elements(c.Shape)), 0); err != nil {
+		if p.data, p.n, err = readData(ctx, c, data, probeSamples(elements(c.Shape)), 0); err != nil {
 			return nil, err
 		}
 	}

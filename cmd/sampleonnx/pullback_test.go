@@ -20,7 +20,7 @@ func gradients(t *testing.T, has string, check func(t *testing.T, m *onnxrun.Mod
 			if _, err := os.Stat(pairs); err != nil {
 				continue
 			}
-			file, err := npy.ReadZipFile(pairs)
+			file, err := npy.ReadZipFile(t.Context(), pairs)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,11 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,11 +19,11 @@ import (
 // samples that were drawn as the entry's meta says, and leaves every other byte of the file as it is.
 
 // record does that. entry may be "" where only one is the model's.
-func (c *comparison) record(samples, entry string, out io.Writer) error {
+func (c *comparison) record(ctx context.Context, samples, entry string, out io.Writer) error {
 	if !strings.EqualFold(filepath.Ext(c.golden), ".json") {
 		return usagef("--record: %s is no file of statistics (.json)", c.golden)
 	}
-	entries, err := readStats(c.golden, filepath.Base(c.path))
+	entries, err := readStats(ctx, c.golden, filepath.Base(c.path))
 	if err != nil {
 		return err
 	}
@@ -31,18 +31,18 @@ func (c *comparison) record(samples, entry string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	k, _, err := c.recipe(entries[name].Meta, c.golden)
+	k, _, err := c.recipe(ctx, entries[name].Meta, c.golden)
 	if err != nil {
 		return err
 	}
-	x, n, err := readData(k, []string{samples}, math.MaxInt32, 0)
+	x, n, err := readData(ctx, k, []string{samples}, math.MaxInt32, 0)
 	if err != nil {
 		return err
 	}
 	if n < max(2, entries[name].N) {
 		return usagef("--record %s: %d samples, but %s has the statistics of %d", samples, n, name, entries[name].N)
 	}
-	text, err := os.ReadFile(c.golden)
+	text, err := readText(ctx, c.golden)
 	if err != nil {
 		return err
 	}
@@ -50,15 +50,11 @@ func (c *comparison) record(samples, entry string, out io.Writer) error {
 	if _, err := span(text, []string{"meta"}); err == nil {
 		path = nil // the file is the entry
 	}
-	edits, err := c.newNumbers(text, path, k.Shape, x)
+	edits, err := c.newNumbers(ctx, text, path, k.Shape, x)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(edits, func(a, b edit) int { return b.from - a.from })
-	for _, e := range edits {
-		text = slices.Concat(text[:e.from], e.text, text[e.to:])
-	}
-	if !json.Valid(text) {
+	if text = edited(text, edits); !json.Valid(text) {
 		return &npy.FormatError{File: c.golden, Reason: "would not be JSON any more"}
 	}
 	if err := writeWhole(c.golden, out, func(w io.Writer) error {
@@ -67,8 +63,7 @@ func (c *comparison) record(samples, entry string, out io.Writer) error {
 	}); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s: %s now has the statistics of %d samples of %s\n", filepath.Base(c.golden), name, n, filepath.Base(samples))
-	return err
+	return printf(out, "%s: %s now has the statistics of %d samples of %s\n", filepath.Base(c.golden), name, n, filepath.Base(samples))
 }
 
 func pickEntry(entries map[string]goldenStats, asked, file string) (string, error) {
@@ -90,6 +85,15 @@ func pickEntry(entries map[string]goldenStats, asked, file string) (string, erro
 type edit struct {
 	from, to int
 	text     []byte
+}
+
+// edited is text with edits, which do not overlap.
+func edited(text []byte, edits []edit) []byte {
+	slices.SortFunc(edits, func(a, b edit) int { return b.from - a.from })
+	for _, e := range edits {
+		text = slices.Concat(text[:e.from], e.text, text[e.to:])
+	}
+	return text
 }
 
 // span finds the value at a path of keys in JSON text.
@@ -123,7 +127,7 @@ func span(text []byte, path []string) (edit, error) {
 }
 
 // newNumbers are the edits of an entry: a new value for each of its statistics.
-func (c *comparison) newNumbers(text []byte, path []string, shape []int, x []float32) ([]edit, error) {
+func (c *comparison) newNumbers(ctx context.Context, text []byte, path []string, shape []int, x []float32) ([]edit, error) {
 	dim := elements(shape)
 	values := moments(float64s(x), dim)
 	if len(shape) == 3 {
@@ -154,7 +158,7 @@ func (c *comparison) newNumbers(text []byte, path []string, shape []int, x []flo
 		return nil, &npy.FormatError{File: c.golden, Reason: err.Error()}
 	}
 	if _, ok := keys["counts"]; ok {
-		images, err := lawImages(c.lawFile(), dim)
+		images, err := lawImages(ctx, c.lawFile(), dim)
 		if err != nil {
 			return nil, err
 		}

@@ -67,7 +67,7 @@ func sameJSON(a, b any) bool {
 // The features of images and the counts of an empirical law.
 func TestRecordImages(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "s.json")
-	law, err := npy.ReadZipFile(filepath.Join(models, "digits_empirical.law.npz"))
+	law, err := npy.ReadZipFile(t.Context(), filepath.Join(models, "digits_empirical.law.npz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,14 +89,14 @@ func (g goldenMeta) settings(source string) []setting {
 }
 
 // recipe resolves the model's card with the recorded settings on top.
-func (c *comparison) recipe(g goldenMeta, source string) (*card.Card, *recipe, error) {
+func (c *comparison) recipe(ctx context.Context, g goldenMeta, source string) (*card.Card, *recipe, error) {
 	if g.Model != "" && g.Model != filepath.Base(c.path) {
 		return nil, nil, usagef("%s was recorded with %s, not with %s", source, g.Model, filepath.Base(c.path))
 	}
 	if known := []string{"ald", "langevin", "pc", "ode"}; !slices.Contains(known, g.Sampler) {
 		return nil, nil, usagef("%s: no run of a sampler that verify knows (sampler is %q, want one of %s)", source, g.Sampler, strings.Join(known, ", "))
 	}
-	k, err := resolveCard(c.model, c.path, asked{settings: g.settings(source)})
+	k, err := resolveCard(ctx, c.model, c.path, asked{settings: g.settings(source)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -163,7 +163,7 @@ func (c *comparison) recordedRun(ctx context.Context, file map[string]npy.Array)
 		return nil, nil, &npy.FormatError{File: c.golden + ":meta", Reason: err.Error()}
 	}
 	var k *card.Card
-	if k, r.recipe, err = c.recipe(r.meta, c.golden); err != nil {
+	if k, r.recipe, err = c.recipe(ctx, r.meta, c.golden); err != nil {
 		return nil, nil, err
 	}
 	r.dim = elements(k.Shape)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ type asked struct {
 }
 
 // resolveCard finds the card of a model: its metadata, the sidecar beside it, the flags, and what names and shapes tell.
-func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error) {
+func resolveCard(ctx context.Context, m *onnxrun.Model, path string, flags asked) (*card.Card, error) {
 	c := new(card.Card)
 	if err := c.SetMetadata(m.Metadata()); err != nil {
 		return c, err
@@ -43,6 +44,9 @@ func resolveCard(m *onnxrun.Model, path string, flags asked) (*card.Card, error)
 		return c, err
 	}
 	if err := c.Check(); err != nil {
+		return c, err
+	}
+	if err := holdBatch(ctx, 1, c.Shape); err != nil {
 		return c, err
 	}
 	if err := nameSampler(c); err != nil {

@@ -28,7 +28,7 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 	f := flagSet("run")
 	inputs := f.StringArrayP("input", "i", nil, "an input, `NAME=FILE.npy`, or FILE.npz with all of them; can be repeated")
 	output := f.StringP("output", "o", "", "`FILE` .npz (every output) or .npy (the only one), or - for npy on stdout; without it the outputs are described")
-	var config onnxrun.Config
+	var config runConfig
 	configFlags(f, &config)
 	if err := parse(f, args, "a model"); err != nil {
 		return help(std.out, fmt.Sprintf(runHelp, f.FlagUsagesWrapped(110)), err)
@@ -45,12 +45,14 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 			return err
 		}
 	}
+	ctx, stop := config.begin(ctx)
+	defer stop()
 	m, err := openModel(ctx, f.Arg(0), config)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	given, err := readInputs(m, *inputs)
+	given, err := readInputs(ctx, m, *inputs)
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func evaluate(ctx context.Context, args []string, std streams) error {
 }
 
 // readInputs reads NAME=FILE.npy and FILE.npz arguments.
-func readInputs(m *onnxrun.Model, args []string) ([]onnxrun.Tensor, error) {
+func readInputs(ctx context.Context, m *onnxrun.Model, args []string) ([]onnxrun.Tensor, error) {
 	arrays := make(map[string]npy.Array)
 	add := func(name string, a npy.Array) error {
 		if _, twice := arrays[name]; twice {
@@ -77,7 +79,7 @@ func readInputs(m *onnxrun.Model, args []string) ([]onnxrun.Tensor, error) {
 	for _, arg := range args {
 		name, file, named := strings.Cut(arg, "=")
 		if named {
-			a, err := npy.ReadFile(file)
+			a, err := npy.ReadFile(ctx, file)
 			if err != nil {
 				return nil, err
 			}
@@ -89,7 +91,7 @@ func readInputs(m *onnxrun.Model, args []string) ([]onnxrun.Tensor, error) {
 		if strings.ToLower(filepath.Ext(arg)) != ".npz" {
 			return nil, usagef("-i %s: want NAME=FILE.npy or FILE.npz", arg)
 		}
-		members, err := npy.ReadZipFile(arg)
+		members, err := npy.ReadZipFile(ctx, arg)
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +154,7 @@ func saveOutputs(name, suffix string, stdout io.Writer, out []onnxrun.Tensor) er
 
 func describe(w io.Writer, out []onnxrun.Tensor) error {
 	for _, t := range out {
-		line := fmt.Sprintf("%s %T %v", t.Name, t.Data, t.Shape)
+		line := fmt.Sprintf("%s %T %v", printable(t.Name), t.Data, t.Shape)
 		if v, err := (npy.Array{Data: t.Data}).Float64s(); err == nil && len(v) > 0 {
 			lo, hi, sum := math.Inf(1), math.Inf(-1), 0.0
 			for _, x := range v {

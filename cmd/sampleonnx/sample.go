@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,17 +14,15 @@ import (
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
+	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/onnxrun"
 	"sampleonnx/sampler"
 )
 
-// maxSamples bounds the bytes of all samples of a run, which are kept until they are written.
-const maxSamples = 8 << 30
-
 // sampleFlags are the flags of the main verb.
 type sampleFlags struct {
 	n, batch, steps       int
-	config                onnxrun.Config
+	config                runConfig
 	seed                  uint64
 	output, trajectory    string
 	noise, rng            string
@@ -170,6 +167,8 @@ func sample(ctx context.Context, args []string, std streams) error {
 	if s.verbose {
 		j.log = func(format string, args ...any) { fmt.Fprintf(std.err, format+"\n", args...) }
 	}
+	ctx, stop := s.config.begin(ctx)
+	defer stop()
 	return j.run(ctx, f.Arg(0), asked, std)
 }
 
@@ -230,7 +229,7 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	}
 	defer m.Close()
 	j.model = m
-	if j.card, err = resolveCard(m, path, flags); err != nil {
+	if j.card, err = resolveCard(ctx, m, path, flags); err != nil {
 		return err
 	}
 	if j.flags.print {
@@ -245,7 +244,7 @@ func (j *job) run(ctx context.Context, path string, flags asked, std streams) er
 	if err != nil {
 		return err
 	}
-	if err := j.check(std); err != nil {
+	if err := j.check(ctx, std); err != nil {
 		return err
 	}
 	j.log("%s: opened in %s; %s, %d threads", filepath.Base(path), brief(time.Since(began)), onnxrun.ISA(), m.Threads())
@@ -288,7 +287,7 @@ func (j *job) warn(w io.Writer) error {
 }
 
 // check refuses before the work what would fail after it.
-func (j *job) check(std streams) error {
+func (j *job) check(ctx context.Context, std streams) error {
 	s := &j.flags
 	shape := j.card.Shape
 	if s.output == "" {
@@ -301,26 +300,33 @@ func (j *job) check(std streams) error {
 	if j.format, err = outputFormat(s.output, shape, std.out); err != nil {
 		return err
 	}
+	if j.format == ".png" && len(shape) == 3 {
+		if err := picture.Check(s.n, shape); err != nil {
+			return usagef("-o %s: %v: use .npy, .npz or .csv", s.output, err)
+		}
+	}
 	if err := checkWritable(s.output); err != nil {
 		return err
 	}
-	dim := elements(shape)
-	if most := min(math.MaxInt, maxSamples) / 4; s.n > most/dim {
-		return &limitError{fmt.Sprintf("%d samples of %d values are more than %d GiB: draw them in parts, with other seeds", s.n, dim, most>>28)}
+	if err := holdSamples(ctx, s.n, shape); err != nil {
+		return fmt.Errorf("%w; or draw them in parts, with other seeds", err)
 	}
 	if s.noise != "" {
-		if j.noise, err = readNoise(s.noise, s.n, shape); err != nil {
+		if j.noise, err = readNoise(ctx, s.noise, s.n, shape); err != nil {
 			return err
 		}
 	}
 	if s.batch == 0 {
-		s.batch = j.defaultBatch(dim)
+		s.batch = j.defaultBatch(elements(shape))
+	}
+	if err := holdBatch(ctx, min(s.batch, s.n), shape); err != nil {
+		return err
 	}
 	if s.rng == "torch" && s.batch < s.n {
 		return usagef("--batch %d: with --rng torch all %d samples are one batch, as their noise is one sequence", s.batch, s.n)
 	}
 	if s.trajectory != "" {
-		return j.checkTrajectory(shape)
+		return j.checkTrajectory(ctx, shape)
 	}
 	return nil
 }
@@ -409,8 +415,8 @@ type recorded struct {
 }
 
 // readNoise reads noise[k,n,…] and x_init or x_T of at least n samples.
-func readNoise(name string, n int, shape []int) (recorded, error) {
-	file, err := npy.ReadZipFile(name)
+func readNoise(ctx context.Context, name string, n int, shape []int) (recorded, error) {
+	file, err := npy.ReadZipFile(ctx, name)
 	if err != nil {
 		return recorded{}, err
 	}

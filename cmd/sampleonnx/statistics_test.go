@@ -29,7 +29,7 @@ func drawWith(t *testing.T, name string, args ...string) []float32 {
 
 func law(t *testing.T, name, key string) []float64 {
 	t.Helper()
-	file, err := npy.ReadZipFile(filepath.Join(models, name+".law.npz"))
+	file, err := npy.ReadZipFile(t.Context(), filepath.Join(models, name+".law.npz"))
 	if err != nil {
 		t.Fatal(err)
 	}

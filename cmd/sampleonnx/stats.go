@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/cmd/sampleonnx/internal/stats"
@@ -45,7 +45,7 @@ type test struct {
 
 // statistics draws samples as recorded, but with our own random numbers, and tests them against what was recorded.
 func (c *comparison) statistics(ctx context.Context) ([]figure, error) {
-	entries, err := readStats(c.golden, filepath.Base(c.path))
+	entries, err := readStats(ctx, c.golden, filepath.Base(c.path))
 	if err != nil {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func (c *comparison) statistics(ctx context.Context) ([]figure, error) {
 }
 
 // readStats reads the entries of a file that are about a model; a file is one entry or several by name.
-func readStats(file, model string) (map[string]goldenStats, error) {
-	text, err := os.ReadFile(file)
+func readStats(ctx context.Context, file, model string) (map[string]goldenStats, error) {
+	text, err := readText(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +101,28 @@ func readStats(file, model string) (map[string]goldenStats, error) {
 	return out, nil
 }
 
+const maxStatistics = 16 << 20 // bytes of text: those of a million numbers
+
+// readText reads a file of statistics.
+func readText(ctx context.Context, name string) ([]byte, error) {
+	f, err := bounded.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// The text of a number or of an empty entry is much shorter than what it becomes.
+	if err := bounded.Take(ctx, name, 32, int(min(f.Size, maxStatistics))); err != nil {
+		return nil, err
+	}
+	return f.All(maxStatistics)
+}
+
 // entry draws for one entry and makes its tests.
 func (c *comparison) entry(ctx context.Context, name string, s goldenStats) ([]test, error) {
 	if s.N < 2 {
 		return nil, &npy.FormatError{File: c.golden, Reason: fmt.Sprintf("n is %d, want 2 or more", s.N)}
 	}
-	k, r, err := c.recipe(s.Meta, c.golden)
+	k, r, err := c.recipe(ctx, s.Meta, c.golden)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +140,7 @@ func (c *comparison) entry(ctx context.Context, name string, s goldenStats) ([]t
 		tests = append(tests, s.test(name+": ", float64s(x), dim)...)
 	}
 	if len(s.Counts) > 0 {
-		more, err := c.counts(name, s.Counts, x, dim)
+		more, err := c.counts(ctx, name, s.Counts, x, dim)
 		if err != nil {
 			return nil, err
 		}
@@ -182,8 +198,8 @@ func featureTests(name string, s goldenStats, x []float32, shape []int) []test {
 }
 
 // counts assigns every sample to the nearest image of the law, and tests the counts against equal probabilities and against those recorded.
-func (c *comparison) counts(name string, recorded []int, x []float32, dim int) ([]test, error) {
-	images, err := lawImages(c.lawFile(), dim)
+func (c *comparison) counts(ctx context.Context, name string, recorded []int, x []float32, dim int) ([]test, error) {
+	images, err := lawImages(ctx, c.lawFile(), dim)
 	if err != nil {
 		return nil, err
 	}
@@ -199,8 +215,13 @@ func (c *comparison) counts(name string, recorded []int, x []float32, dim int) (
 }
 
 // lawImages are the 8-bit images of an empirical law, on [0,1].
-func lawImages(file string, dim int) ([]float32, error) {
-	law, err := npy.ReadZipFile(file)
+func lawImages(ctx context.Context, file string, dim int) ([]float32, error) {
+	f, err := bounded.OpenBeside(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	law, err := npy.ReadZip(ctx, file, f, f.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +273,12 @@ func (c *comparison) drawMany(ctx context.Context, k *card.Card, r *recipe, n in
 	dim := elements(k.Shape)
 	if j.flags.batch == 0 {
 		j.flags.batch = j.defaultBatch(dim)
+	}
+	if err := holdSamples(ctx, n, k.Shape); err != nil {
+		return nil, err
+	}
+	if err := holdBatch(ctx, min(j.flags.batch, n), k.Shape); err != nil {
+		return nil, err
 	}
 	bar := c.bar(n)
 	defer bar.done()

@@ -1,14 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"image/png"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/cmd/sampleonnx/internal/picture"
 	"sampleonnx/sampler"
@@ -40,7 +41,7 @@ func newFilm(name string, n, dim int, mean []float32) *film {
 	return &film{n: n, dim: dim, mean: mean}
 }
 
-func (j *job) checkTrajectory(shape []int) error {
+func (j *job) checkTrajectory(ctx context.Context, shape []int) error {
 	name := j.flags.trajectory
 	suffix := strings.ToLower(filepath.Ext(name))
 	if !slices.Contains([]string{".npz", ".npy", ".png"}, suffix) {
@@ -52,8 +53,8 @@ func (j *job) checkTrajectory(shape []int) error {
 	if _, adaptive := j.recipe.sampler.(sampler.Flow); adaptive {
 		return usagef("--trajectory: every sample of an ODE run has times of its own; there is no trajectory to write")
 	}
-	if most := min(math.MaxInt, maxSamples) / 4; j.flags.n > most/maxFrames/elements(shape) {
-		return &limitError{fmt.Sprintf("a trajectory of %d samples of shape %v is too large: take fewer samples", j.flags.n, shape)}
+	if err := bounded.Take(ctx, fmt.Sprintf("a trajectory of %d samples of shape %v", j.flags.n, shape), 8*maxFrames, j.flags.n, elements(shape)); err != nil {
+		return err
 	}
 	return checkWritable(name)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -14,7 +15,7 @@ import (
 
 // readValues reads one or several arrays of n values. Pictures, and bytes, are put on the card's range; other numbers are on it already, as samples
 // are that this command writes.
-func (j *job) readValues(flag, name string, n int, shape []int) ([]float64, error) {
+func (j *job) readValues(ctx context.Context, flag, name string, n int, shape []int) ([]float64, error) {
 	named := func(format string, args ...any) error { return usagef("--"+flag+" "+name+": "+format, args...) }
 	var bytes []uint8
 	var v []float64
@@ -23,11 +24,11 @@ func (j *job) readValues(flag, name string, n int, shape []int) ([]float64, erro
 			return nil, named("this measurement is no picture; want .npy")
 		}
 		var err error
-		if bytes, err = dataPicture(name, shape); err != nil {
+		if bytes, err = dataPicture(ctx, name, shape); err != nil {
 			return nil, ofFlag(flag, err)
 		}
 	} else {
-		a, err := readNumbers(flag, name)
+		a, err := readNumbers(ctx, flag, name)
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +80,10 @@ func shaped(shape []int) string {
 }
 
 // readNumbers reads FILE.npy, or FILE.npz:NAME.
-func readNumbers(flag, name string) (npy.Array, error) {
+func readNumbers(ctx context.Context, flag, name string) (npy.Array, error) {
 	if at := strings.LastIndex(name, ".npz:"); at >= 0 {
 		file, key := name[:at+4], name[at+5:]
-		members, err := npy.ReadZipFile(file)
+		members, err := npy.ReadZipFile(ctx, file)
 		if err != nil {
 			return npy.Array{}, err
 		}
@@ -95,11 +96,11 @@ func readNumbers(flag, name string) (npy.Array, error) {
 	if !strings.EqualFold(filepath.Ext(name), ".npy") {
 		return npy.Array{}, usagef("--%s %s: want a file .png or .npy, or FILE.npz:NAME", flag, name)
 	}
-	return npy.ReadFile(name)
+	return npy.ReadFile(ctx, name)
 }
 
 // readMask says for every value of a sample whether it is known: a half, or where a file is white or not 0. A mask of one channel goes for all.
-func readMask(name string, shape []int) ([]bool, error) {
+func readMask(ctx context.Context, name string, shape []int) ([]bool, error) {
 	dim := elements(shape)
 	known := make([]bool, dim)
 	switch name {
@@ -119,7 +120,7 @@ func readMask(name string, shape []int) ([]bool, error) {
 		if len(shape) != 3 {
 			return nil, usagef("--mask %s: samples of shape %v are no pictures; want .npy", name, shape)
 		}
-		bytes, err := dataPicture(name, []int{1, shape[1], shape[2]})
+		bytes, err := dataPicture(ctx, name, []int{1, shape[1], shape[2]})
 		if err != nil {
 			return nil, ofFlag("mask", err)
 		}
@@ -127,7 +128,7 @@ func readMask(name string, shape []int) ([]bool, error) {
 			v = append(v, float64(b>>7))
 		}
 	} else {
-		a, err := readNumbers("mask", name)
+		a, err := readNumbers(ctx, "mask", name)
 		if err != nil {
 			return nil, err
 		}
@@ -154,8 +155,8 @@ func readMask(name string, shape []int) ([]bool, error) {
 }
 
 // readMatrix reads the matrix of a measurement.
-func readMatrix(name string, dim int) (sampler.Operator, error) {
-	a, err := readNumbers("inverse matrix", name)
+func readMatrix(ctx context.Context, name string, dim int) (sampler.Operator, error) {
+	a, err := readNumbers(ctx, "inverse matrix", name)
 	if err != nil {
 		return nil, err
 	}

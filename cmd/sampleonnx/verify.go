@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,7 +77,7 @@ func verify(ctx context.Context, args []string, std streams) error {
 	f.IntVarP(&c.n, "samples", "n", 0, "statistics: draw `N` samples (default: as many as the reference)")
 	f.IntVarP(&c.batch, "batch", "b", 0, "samples the network sees at once: `B`")
 	f.Uint64VarP(&c.seed, "seed", "s", 1, "statistics: our `SEED`")
-	var config onnxrun.Config
+	var config runConfig
 	configFlags(f, &config)
 	asJSON := f.Bool("json", false, "print one JSON object")
 	samples := f.String("record", "", "replace the statistics in STATS.json by those of `SAMPLES.npy`, drawn elsewhere as its meta says, and verify nothing")
@@ -95,13 +94,15 @@ func verify(ctx context.Context, args []string, std streams) error {
 	}
 	c.path, c.golden = f.Arg(0), f.Arg(1)
 	c.bar = func(n int) *progress { return newProgress(std.err, progressMode(*mode, false, std.err), n) }
+	ctx, stop := config.begin(ctx)
+	defer stop()
 	var err error
 	if c.model, err = openModel(ctx, c.path, config); err != nil {
 		return err
 	}
 	defer c.model.Close()
 	if *samples != "" {
-		return c.record(*samples, *entry, std.out)
+		return c.record(ctx, *samples, *entry, std.out)
 	}
 	if *entry != "" {
 		return usagef("--entry is of use to --record alone")
@@ -126,7 +127,7 @@ func (c *comparison) run(ctx context.Context) (string, []figure, error) {
 	default:
 		return "", nil, usagef("%s: want a recorded run or pairs (.npz), or statistics (.json)", c.golden)
 	}
-	file, err := npy.ReadZipFile(c.golden)
+	file, err := npy.ReadZipFile(ctx, c.golden)
 	if err != nil {
 		return "", nil, err
 	}
@@ -219,7 +220,7 @@ func (r report) print(w io.Writer, asJSON bool) error {
 				r.Figures[i].Value = math.MaxFloat64
 			}
 		}
-		if err := json.NewEncoder(w).Encode(r); err != nil {
+		if err := printJSON(w, r); err != nil {
 			return err
 		}
 	} else if err := r.text(w); err != nil {
@@ -233,7 +234,7 @@ func (r report) print(w io.Writer, asJSON bool) error {
 
 func (r report) text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s of %s\n", r.Golden, r.Kind, r.Model)
+	printf(&b, "%s, %s of %s\n", r.Golden, r.Kind, r.Model)
 	for _, g := range r.Figures {
 		sign, verdict := "<=", "ok"
 		if g.Least {
@@ -242,7 +243,7 @@ func (r report) text(w io.Writer) error {
 		if !g.OK {
 			verdict = "FAILED"
 		}
-		fmt.Fprintf(&b, "  %-52s %11.4g  %s %-9.4g %s\n", g.What, g.Value, sign, g.Limit, verdict)
+		printf(&b, "  %-52s %11.4g  %s %-9.4g %s\n", g.What, g.Value, sign, g.Limit, verdict)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -60,7 +60,7 @@ func TestTraces(t *testing.T) {
 	for _, dir := range places(t) {
 		for _, path := range glob(t, filepath.Join(dir, "golden", "*.npz")) {
 			t.Run(filepath.Base(path), func(t *testing.T) {
-				file, err := npy.ReadZipFile(path)
+				file, err := npy.ReadZipFile(t.Context(), path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -175,11 +175,11 @@ func TestRunVerb(t *testing.T) {
 	out := filepath.Join(dir, "out.npz")
 	pairs := filepath.Join(models, "gaussian4.npz")
 	must(t, "run", model("gaussian4"), "-i", pairs, "-o", out)
-	got, err := npy.ReadZipFile(out)
+	got, err := npy.ReadZipFile(t.Context(), out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := npy.ReadZipFile(pairs)
+	file, err := npy.ReadZipFile(t.Context(), pairs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func TestFormats(t *testing.T) {
 	if err := encode(&b, ".npz", d); err != nil {
 		t.Fatal(err)
 	}
-	file, err := npy.ReadZip("x", bytes.NewReader(b.Bytes()), int64(b.Len()))
+	file, err := npy.ReadZip(t.Context(), "x", bytes.NewReader(b.Bytes()), int64(b.Len()))
 	if err != nil {
 		t.Fatal(err)
 	}

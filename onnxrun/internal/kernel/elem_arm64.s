@@ -1224,6 +1224,180 @@ to0:
 end:
 	RET
 
+// func floorNEON(dst, a *float32, n int)
+TEXT ·floorNEON(SB), NOSPLIT, $48-24
+	MOVD dst+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVD $elemNEON<>(SB), R19
+	AND $3, R2, R4
+	LSR $2, R2, R2
+	MOVD ZR, R5
+	CBZ R2, tail
+loop:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4E219800 // FRINTM.4S V0 V0
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R2, R2
+	BNE loop
+tail:
+	CBNZ R5, back
+	CBZ R4, end
+	MOVD $buf-48(SP), R6
+	STP (ZR, ZR), 0(R6)
+	STP (ZR, ZR), 16(R6)
+	STP (ZR, ZR), 32(R6)
+	MOVD R0, R5
+	ADD $0, R6, R7
+	TBZ $1, R4, from01
+	MOVD.P 8(R0), R10
+	MOVD.P R10, 8(R7)
+from01:
+	TBZ $0, R4, from00
+	MOVWU.P 4(R0), R10
+	MOVW.P R10, 4(R7)
+from00:
+	ADD $0, R6, R0
+	ADD $16, R6, R7
+	TBZ $1, R4, from11
+	MOVD.P 8(R1), R10
+	MOVD.P R10, 8(R7)
+from11:
+	TBZ $0, R4, from10
+	MOVWU.P 4(R1), R10
+	MOVW.P R10, 4(R7)
+from10:
+	ADD $16, R6, R1
+	MOVD $1, R2
+	B loop
+back:
+	TBZ $1, R4, to1
+	MOVD.P 8(R6), R10
+	MOVD.P R10, 8(R5)
+to1:
+	TBZ $0, R4, to0
+	MOVWU.P 4(R6), R10
+	MOVW.P R10, 4(R5)
+to0:
+end:
+	RET
+
+// func ceilNEON(dst, a *float32, n int)
+TEXT ·ceilNEON(SB), NOSPLIT, $48-24
+	MOVD dst+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVD $elemNEON<>(SB), R19
+	AND $3, R2, R4
+	LSR $2, R2, R2
+	MOVD ZR, R5
+	CBZ R2, tail
+loop:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4EA18800 // FRINTP.4S V0 V0
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R2, R2
+	BNE loop
+tail:
+	CBNZ R5, back
+	CBZ R4, end
+	MOVD $buf-48(SP), R6
+	STP (ZR, ZR), 0(R6)
+	STP (ZR, ZR), 16(R6)
+	STP (ZR, ZR), 32(R6)
+	MOVD R0, R5
+	ADD $0, R6, R7
+	TBZ $1, R4, from01
+	MOVD.P 8(R0), R10
+	MOVD.P R10, 8(R7)
+from01:
+	TBZ $0, R4, from00
+	MOVWU.P 4(R0), R10
+	MOVW.P R10, 4(R7)
+from00:
+	ADD $0, R6, R0
+	ADD $16, R6, R7
+	TBZ $1, R4, from11
+	MOVD.P 8(R1), R10
+	MOVD.P R10, 8(R7)
+from11:
+	TBZ $0, R4, from10
+	MOVWU.P 4(R1), R10
+	MOVW.P R10, 4(R7)
+from10:
+	ADD $16, R6, R1
+	MOVD $1, R2
+	B loop
+back:
+	TBZ $1, R4, to1
+	MOVD.P 8(R6), R10
+	MOVD.P R10, 8(R5)
+to1:
+	TBZ $0, R4, to0
+	MOVWU.P 4(R6), R10
+	MOVW.P R10, 4(R5)
+to0:
+end:
+	RET
+
+// func roundNEON(dst, a *float32, n int)
+TEXT ·roundNEON(SB), NOSPLIT, $48-24
+	MOVD dst+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVD $elemNEON<>(SB), R19
+	AND $3, R2, R4
+	LSR $2, R2, R2
+	MOVD ZR, R5
+	CBZ R2, tail
+loop:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4E218800 // FRINTN.4S V0 V0
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R2, R2
+	BNE loop
+tail:
+	CBNZ R5, back
+	CBZ R4, end
+	MOVD $buf-48(SP), R6
+	STP (ZR, ZR), 0(R6)
+	STP (ZR, ZR), 16(R6)
+	STP (ZR, ZR), 32(R6)
+	MOVD R0, R5
+	ADD $0, R6, R7
+	TBZ $1, R4, from01
+	MOVD.P 8(R0), R10
+	MOVD.P R10, 8(R7)
+from01:
+	TBZ $0, R4, from00
+	MOVWU.P 4(R0), R10
+	MOVW.P R10, 4(R7)
+from00:
+	ADD $0, R6, R0
+	ADD $16, R6, R7
+	TBZ $1, R4, from11
+	MOVD.P 8(R1), R10
+	MOVD.P R10, 8(R7)
+from11:
+	TBZ $0, R4, from10
+	MOVWU.P 4(R1), R10
+	MOVW.P R10, 4(R7)
+from10:
+	ADD $16, R6, R1
+	MOVD $1, R2
+	B loop
+back:
+	TBZ $1, R4, to1
+	MOVD.P 8(R6), R10
+	MOVD.P R10, 8(R5)
+to1:
+	TBZ $0, R4, to0
+	MOVWU.P 4(R6), R10
+	MOVW.P R10, 4(R5)
+to0:
+end:
+	RET
+
 // func reluNEON(dst, a *float32, n int)
 TEXT ·reluNEON(SB), NOSPLIT, $48-24
 	MOVD dst+0(FP), R0

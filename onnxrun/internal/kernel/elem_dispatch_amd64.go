@@ -55,6 +55,12 @@ func simdOnce(o op, dst, a, b []float32, p, q float32) outcome {
 			absAVX512(&dst[0], &a[0], n)
 		case opSqrt:
 			sqrtAVX512(&dst[0], &a[0], n)
+		case opFloor:
+			floorAVX512(&dst[0], &a[0], n)
+		case opCeil:
+			ceilAVX512(&dst[0], &a[0], n)
+		case opRound:
+			roundAVX512(&dst[0], &a[0], n)
 		case opRelu:
 			reluAVX512(&dst[0], &a[0], n)
 		case opLeakyRelu:
@@ -135,6 +141,12 @@ func simdOnce(o op, dst, a, b []float32, p, q float32) outcome {
 		absAVX2(&dst[0], &a[0], n)
 	case opSqrt:
 		sqrtAVX2(&dst[0], &a[0], n)
+	case opFloor:
+		floorAVX2(&dst[0], &a[0], n)
+	case opCeil:
+		ceilAVX2(&dst[0], &a[0], n)
+	case opRound:
+		roundAVX2(&dst[0], &a[0], n)
 	case opRelu:
 		reluAVX2(&dst[0], &a[0], n)
 	case opLeakyRelu:

@@ -54,6 +54,12 @@ func simdOnce(o op, dst, a, b []float32, p, q float32) outcome {
 		absNEON(&dst[0], &a[0], n)
 	case opSqrt:
 		sqrtNEON(&dst[0], &a[0], n)
+	case opFloor:
+		floorNEON(&dst[0], &a[0], n)
+	case opCeil:
+		ceilNEON(&dst[0], &a[0], n)
+	case opRound:
+		roundNEON(&dst[0], &a[0], n)
 	case opRelu:
 		reluNEON(&dst[0], &a[0], n)
 	case opLeakyRelu:

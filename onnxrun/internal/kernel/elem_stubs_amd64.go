@@ -194,6 +194,36 @@ func sqrtAVX512(dst *float32, a *float32, n int)
 //go:noescape
 func sqrtAVX2(dst *float32, a *float32, n int)
 
+// floorAVX512 is opFloor over n ≥ 1 elements.
+//
+//go:noescape
+func floorAVX512(dst *float32, a *float32, n int)
+
+// floorAVX2 is opFloor over n ≥ 1 elements.
+//
+//go:noescape
+func floorAVX2(dst *float32, a *float32, n int)
+
+// ceilAVX512 is opCeil over n ≥ 1 elements.
+//
+//go:noescape
+func ceilAVX512(dst *float32, a *float32, n int)
+
+// ceilAVX2 is opCeil over n ≥ 1 elements.
+//
+//go:noescape
+func ceilAVX2(dst *float32, a *float32, n int)
+
+// roundAVX512 is opRound over n ≥ 1 elements.
+//
+//go:noescape
+func roundAVX512(dst *float32, a *float32, n int)
+
+// roundAVX2 is opRound over n ≥ 1 elements.
+//
+//go:noescape
+func roundAVX2(dst *float32, a *float32, n int)
+
 // reluAVX512 is opRelu over n ≥ 1 elements.
 //
 //go:noescape

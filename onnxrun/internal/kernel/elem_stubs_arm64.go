@@ -99,6 +99,21 @@ func absNEON(dst, a *float32, n int)
 //go:noescape
 func sqrtNEON(dst, a *float32, n int)
 
+// floorNEON is opFloor over n ≥ 1 elements.
+//
+//go:noescape
+func floorNEON(dst, a *float32, n int)
+
+// ceilNEON is opCeil over n ≥ 1 elements.
+//
+//go:noescape
+func ceilNEON(dst, a *float32, n int)
+
+// roundNEON is opRound over n ≥ 1 elements.
+//
+//go:noescape
+func roundNEON(dst, a *float32, n int)
+
 // reluNEON is opRelu over n ≥ 1 elements.
 //
 //go:noescape

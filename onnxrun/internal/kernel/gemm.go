@@ -101,6 +101,9 @@ func checkPanels(what string, k, n, p0, p1 int) {
 //		}
 //	}
 //
+// but that gemmK steps at a time are summed up from 0 and then added to what is there,
+// which makes the error of a long sum smaller.
+//
 // A value of c depends on its row of a and its column of b alone, to the bit:
 // not on m, n, or how the work is split. c must not overlap the others.
 func Gemm(c []float32, ldc int, a []float32, lda int, packed []float32, m, n, k int, bias []float32, acc bool) {
@@ -183,9 +186,9 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 				}
 				rows = copied[:]
 			}
-			more := acc || k0 > 0
-			t.acc = 0
-			if more {
+			more := k0 > 0
+			t.acc, t.add = 0, nil
+			if acc && !more {
 				t.acc = 1
 			}
 			p := panel0
@@ -195,6 +198,7 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 					j := p * PanelCols
 					t.b = packed[(p*k+k0)*PanelCols : ((p+wide-1)*k+k0+t.kseg)*PanelCols]
 					t.a, t.c, t.crow, t.bias = rows, c[j:], ldc, nil
+					t.addTo(more)
 					if bias != nil && k0 == 0 {
 						t.bias = bias[j : j+wide*PanelCols]
 					}
@@ -223,12 +227,14 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 					t.a = rows[(i-i0)*t.astep:]
 					if w == cols {
 						t.c, t.crow, t.cvec = c[i*ldc+j:], ldc, Block
+						t.addTo(more)
 						t.run(h, cols)
 					} else {
 						// A tile's width is fixed: the last columns go
 						// through a buffer of that width.
 						t.c, t.crow, t.cvec = tailBuf, PanelCols, Block
-						if more {
+						t.addTo(more)
+						if more || acc {
 							for r := 0; r < h; r++ {
 								copy(tailBuf[r*PanelCols:][:w], c[(i+r)*ldc+j:])
 							}
@@ -242,6 +248,13 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 				}
 			}
 		}
+	}
+}
+
+// addTo makes the tile add its sums to what is in c, when it holds some already.
+func (t *tile) addTo(more bool) {
+	if more {
+		t.add, t.addrow, t.addvec = t.c, t.crow, t.cvec
 	}
 }
 

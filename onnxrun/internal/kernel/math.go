@@ -35,6 +35,25 @@ func Sqrt(dst, src []float32) {
 	}
 }
 
+// Floor: dst[i] = ⌊src[i]⌋
+func Floor(dst, src []float32) { rounded(opFloor, dst, src, math.Floor) }
+
+// Ceil: dst[i] = ⌈src[i]⌉
+func Ceil(dst, src []float32) { rounded(opCeil, dst, src, math.Ceil) }
+
+// Round: dst[i] = the integer nearest to src[i], the even one of two.
+func Round(dst, src []float32) { rounded(opRound, dst, src, math.RoundToEven) }
+
+func rounded(o op, dst, src []float32, f func(float64) float64) {
+	src = same2(dst, src)
+	if simd(o, dst, src, nil, 0, 0) == done {
+		return
+	}
+	for i, x := range src {
+		dst[i] = float32(f(float64(x)))
+	}
+}
+
 // Reciprocal: dst[i] = 1 / src[i]
 func Reciprocal(dst, src []float32) { RdivScalar(dst, src, 1) }
 

@@ -23,6 +23,9 @@ const (
 	opNeg
 	opAbs
 	opSqrt
+	opFloor
+	opCeil
+	opRound
 	opRelu
 	opLeakyRelu
 	opClip

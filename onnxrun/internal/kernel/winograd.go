@@ -219,11 +219,11 @@ func (c *Winograd) Multiply(m, u, v, packed []float32, at0, at1, group int) {
 			for r := at0; r < at1; {
 				rows := evenly(at1-r, rmax)
 				t.a, t.c = from[r*c.vstep:], to[r*Block:]
+				t.addTo(b > 0)
 				t.run(rows, cols)
 				r += rows
 			}
 		}
-		t.acc = 1
 	}
 }
 
@@ -327,27 +327,24 @@ func winoIn(m int, dst, src []float32, dxi, col, row int) {
 	if winoInSIMD(m, dst, src, dxi, col, row) {
 		return
 	}
-	for l := range Block {
-		var d, t [6][6]float32
+	var t [6][6]pixel
+	for x := range n { // down the columns
+		var from, to [6]*pixel
 		for y := range n {
-			for x := range n {
-				d[x][y] = src[y*row+x*col+l]
-			}
+			from[y], to[y] = (*pixel)(src[y*row+x*col:]), &t[x][y]
 		}
-		for x := range n { // down the columns
-			winoInLine(m, &d[x])
-			for y := range n {
-				t[y][x] = d[x][y]
-			}
+		winoInLine(m, &to, &from)
+	}
+	for y := range n {
+		var from, to [6]*pixel
+		for x := range n {
+			from[x], to[x] = &t[x][y], (*pixel)(dst[(y*n+x)*dxi:])
 		}
-		for y := range n {
-			winoInLine(m, &t[y])
-			for x := range n {
-				dst[(y*n+x)*dxi+l] = t[y][x]
-			}
-		}
+		winoInLine(m, &to, &from)
 	}
 }
+
+type pixel = [Block]float32
 
 // winoEdge is winoIn for a tile of which only rows [r0,r1) and columns [c0,c1)
 // exist, the others being zeros; it starts from elements after src, or before.
@@ -358,18 +355,22 @@ func winoEdge(m int, dst, src []float32, dxi, col, row, from, r0, r1, c0, c1 int
 	winoEdgeSIMD(m, dst, src, dxi, col, row, from, 1<<r1-1<<r0, 1<<c1-1<<c0)
 }
 
-// winoInLine replaces d by Bᵀd.
-func winoInLine(m int, d *[6]float32) {
+// winoInLine is Bᵀd for the lanes of a pixel.
+func winoInLine(m int, dst, src *[6]*pixel) {
+	s0, s1, s2, s3, d0, d1, d2, d3 := src[0], src[1], src[2], src[3], dst[0], dst[1], dst[2], dst[3]
 	if m == 2 {
-		d[0], d[1], d[2], d[3] = d[0]-d[2], d[2]+d[1], d[2]-d[1], d[1]-d[3]
+		for l := range d0 {
+			d0[l], d1[l], d2[l], d3[l] = s0[l]-s2[l], s2[l]+s1[l], s2[l]-s1[l], s1[l]-s3[l]
+		}
 		return
 	}
-	const a, b = 1 / math.Sqrt2, math.Sqrt2
-	e1, o1 := d[4]-2*d[2], float32(a*(d[3]-2*d[1]))
-	e2, o2 := d[4]-.5*d[2], float32(b*(d[3]-.5*d[1]))
-	d[0] = d[0] + d[4] - float32(2.5*d[2])
-	d[5] = d[1] + d[5] - float32(2.5*d[3])
-	d[1], d[2], d[3], d[4] = e1+o1, e1-o1, e2+o2, e2-o2
+	s4, s5, d4, d5 := src[4], src[5], dst[4], dst[5]
+	for l := range d0 {
+		e1, o1 := s4[l]-2*s2[l], float32(winoA*(s3[l]-2*s1[l]))
+		e2, o2 := s4[l]-.5*s2[l], float32(winoB*(s3[l]-.5*s1[l]))
+		d0[l], d5[l] = s0[l]+s4[l]-float32(2.5*s2[l]), s1[l]+s5[l]-float32(2.5*s3[l])
+		d1[l], d2[l], d3[l], d4[l] = e1+o1, e1-o1, e2+o2, e2-o2
+	}
 }
 
 // winoOut writes the M×M tile max(floor, (Aᵀ M A + bias + add)·scale), col and
@@ -384,43 +385,58 @@ func winoOut(size int, dst, m []float32, mxi, col, row int, bias *[Block]float32
 	if winoOutSIMD(size, dst, m, mxi, col, row, bias, add, scale, floor) {
 		return
 	}
-	for l := range Block {
-		var d, t [6][6]float32
+	var t [6][4]pixel
+	for x := range n {
+		var from, to [6]*pixel
 		for y := range n {
-			for x := range n {
-				d[x][y] = m[(y*n+x)*mxi+l]
-			}
-		}
-		for x := range n {
-			winoOutLine(size, &d[x])
-			for y := range size {
-				t[y][x] = d[x][y]
-			}
+			from[y] = (*pixel)(m[(y*n+x)*mxi:])
 		}
 		for y := range size {
-			winoOutLine(size, &t[y])
-			for x := range size {
-				s := t[y][x] + bias[l]
-				if add != nil {
-					s += add[y*row+x*col+l]
-				}
-				dst[y*row+x*col+l] = max(s*scale, floor)
+			to[y] = &t[x][y]
+		}
+		winoOutLine(size, &to, &from)
+	}
+	var y0 [4]pixel
+	for y := range size {
+		var from, to [6]*pixel
+		for x := range n {
+			from[x] = &t[x][y]
+		}
+		for x := range size {
+			to[x] = &y0[x]
+		}
+		winoOutLine(size, &to, &from)
+		for x := range size {
+			at := y*row + x*col
+			var plus pixel
+			if add != nil {
+				plus = pixel(add[at:])
+			}
+			out := (*pixel)(dst[at:])
+			for l, s := range y0[x] {
+				out[l] = max((s+bias[l]+plus[l])*scale, floor)
 			}
 		}
 	}
 }
 
-// winoOutLine replaces m by Aᵀm.
-func winoOutLine(size int, m *[6]float32) {
+// winoOutLine is Aᵀm for the lanes of a pixel.
+func winoOutLine(size int, dst, m *[6]*pixel) {
+	m0, m1, m2, m3, d0, d1 := m[0], m[1], m[2], m[3], dst[0], dst[1]
 	if size == 2 {
-		m[0], m[1] = m[0]+float32(.5*(m[1]+m[2])), float32(.5*(m[1]-m[2]))-m[3]
+		for l := range m0 {
+			d0[l], d1[l] = m0[l]+float32(.5*(m1[l]+m2[l])), float32(.5*(m1[l]-m2[l]))-m3[l]
+		}
 		return
 	}
-	s1, d1, s2, d2 := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
-	m[0] = m[0] + float32(winoP*s1) + float32(winoQ*s2)
-	m[1] = float32(winoP*winoA*d1) + float32(winoQ*winoB*d2)
-	m[2] = float32(.5*winoP*s1) + float32(2*winoQ*s2)
-	m[3] = m[5] + float32(.5*winoP*winoA*d1) + float32(2*winoQ*winoB*d2)
+	m4, m5, d2, d3 := m[4], m[5], dst[2], dst[3]
+	for l := range m0 {
+		s1, t1, s2, t2 := m1[l]+m2[l], m1[l]-m2[l], m3[l]+m4[l], m3[l]-m4[l]
+		d0[l] = m0[l] + float32(winoP*s1) + float32(winoQ*s2)
+		d1[l] = float32(winoP*winoA*t1) + float32(winoQ*winoB*t2)
+		d2[l] = float32(.5*winoP*s1) + float32(2*winoQ*s2)
+		d3[l] = m5[l] + float32(.5*winoP*winoA*t1) + float32(2*winoQ*winoB*t2)
+	}
 }
 
 // The points of M = 4 are 0, ±winoA, ±winoB and ∞; winoP and winoQ are what its
@@ -439,31 +455,41 @@ func winoWeights(m int, dst, src []float32, dxi, n int) {
 	if winoWeightsSIMD(m, dst, src, dxi, n) {
 		return
 	}
-	for i := range n * PanelCols {
-		g := src[i/PanelCols*9*PanelCols+i%PanelCols:]
-		var t [6][3]float32
-		for x := range 3 {
-			d := winoWeightLine(m, g[x*PanelCols], g[(3+x)*PanelCols], g[(6+x)*PanelCols])
-			for y, v := range d {
-				t[y][x] = v
+	type row = [PanelCols]float32
+	for c := range n {
+		g, u := src[c*9*PanelCols:], dst[c*PanelCols:]
+		var t [3][6]row
+		for x := range t {
+			var lines [6]*row
+			for y := range lines {
+				lines[y] = &t[x][y]
 			}
+			winoWeightLine(m, &lines, (*row)(g[x*PanelCols:]), (*row)(g[(3+x)*PanelCols:]), (*row)(g[(6+x)*PanelCols:]))
 		}
 		for y := range m + 2 {
-			d := winoWeightLine(m, t[y][0], t[y][1], t[y][2])
+			var lines [6]*row
 			for x := range m + 2 {
-				dst[(y*(m+2)+x)*dxi+i] = d[x]
+				lines[x] = (*row)(u[(y*(m+2)+x)*dxi:])
 			}
+			winoWeightLine(m, &lines, &t[0][y], &t[1][y], &t[2][y])
 		}
 	}
 }
 
-// winoWeightLine is Gg.
-func winoWeightLine(m int, a, b, c float32) [6]float32 {
+// winoWeightLine is Gg for a panel of filters.
+func winoWeightLine(m int, dst *[6]*[PanelCols]float32, a, b, c *[PanelCols]float32) {
+	*dst[0], *dst[m+1] = *a, *c
+	d1, d2, d3, d4 := dst[1], dst[2], dst[3], dst[4]
 	if m == 2 {
-		s := a + c
-		return [6]float32{a, s + b, s - b, c}
+		for l := range a {
+			s := a[l] + c[l]
+			d1[l], d2[l] = s+b[l], s-b[l]
+		}
+		return
 	}
-	e1, o1 := a+float32(.5*c), float32(winoA*b)
-	e2, o2 := a+float32(2*c), float32(winoB*b)
-	return [6]float32{a, e1 + o1, e1 - o1, e2 + o2, e2 - o2, c}
+	for l := range a {
+		e1, o1 := a[l]+float32(.5*c[l]), float32(winoA*b[l])
+		e2, o2 := a[l]+float32(2*c[l]), float32(winoB*b[l])
+		d1[l], d2[l], d3[l], d4[l] = e1+o1, e1-o1, e2+o2, e2-o2
+	}
 }

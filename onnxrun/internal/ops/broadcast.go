@@ -352,7 +352,11 @@ func scratchOf[T any](mem []byte, n int) []T {
 }
 
 func fill[T any](dst []T, v T) {
-	for i := range dst {
+	n := min(len(dst), 16)
+	for i := range dst[:n] {
 		dst[i] = v
+	}
+	for ; n < len(dst); n *= 2 {
+		copy(dst[n:], dst[:n])
 	}
 }

@@ -115,6 +115,9 @@ func castInt[S integer](dst *Tensor, src []S) func(lo, hi int) {
 }
 
 func castFloat[S float](dst *Tensor, src []S) func(lo, hi int) {
+	if src, ok := any(src).([]float32); ok && dst.DType == onnx.Float16 { // nothing is rounded twice
+		return converted(Data[float32](dst), src, func(x float32) float32 { return onnx.Float16ToFloat32(onnx.Float32ToFloat16(x)) })
+	}
 	switch dst.DType {
 	case onnx.Double:
 		return converted(Data[float64](dst), src, func(x S) float64 { return float64(x) })

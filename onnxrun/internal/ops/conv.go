@@ -207,34 +207,6 @@ func (v *conv) padded() bool {
 	return false
 }
 
-// volume is the sizes of a convolution over one to three axes, as three: depth,
-// rows, columns.
-func volume(v []int, one int) (d, h, w int) {
-	full := [3]int{one, one, one}
-	copy(full[3-len(v):], v)
-	return full[0], full[1], full[2]
-}
-
-// window is the geometry for the kernels, whose source is padded.
-func (v *conv) window() (g kernel.Window) {
-	w := v.w
-	g.KD, g.KH, g.KW = volume(w.kernel, 1)
-	g.StrideD, g.StrideH, g.StrideW = volume(w.stride, 1)
-	g.DilD, g.DilH, g.DilW = volume(w.dilation, 1)
-	g.OD, g.OH, g.OW = volume(w.out, 1)
-	g.PD, g.PH, g.PW = v.frame()
-	return g
-}
-
-// frame is the size of the padded input.
-func (v *conv) frame() (d, h, w int) {
-	size := make([]int, len(v.w.in))
-	for i := range size {
-		size[i] = v.w.in[i] + v.w.begin[i] + v.w.end[i]
-	}
-	return volume(size, 1)
-}
-
 // source is the input of a direct convolution, images next to each other: where
 // it is padded, or has another layout than it needs, a copy in scratch memory.
 type source struct {
@@ -254,7 +226,7 @@ func (v *conv) source(k *Kernel) *source {
 	if s.few {
 		s.planes, s.lanes = v.ic, 1
 	}
-	pd, ph, pw := v.frame()
+	pd, ph, pw := v.w.frame()
 	s.imageLen = room(s.planes, s.lanes, pd, ph, pw)
 	s.slacken(k, 0)
 	return s
@@ -306,7 +278,7 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 	fromLen := v.x.Len() / v.n
 	d, h, w := volume(v.w.in, 1)
 	front, top, left := volume(v.w.begin, 0)
-	pd, ph, pw := v.frame()
+	pd, ph, pw := v.w.frame()
 	items, slice := v.n*s.planes*pd, ph*pw*s.lanes
 	parts, step := divide(items, 0.2*float64(slice))
 	return to, []Task{{parts, func(part, _ int) {
@@ -332,7 +304,7 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 // a piece of a row.
 func (v *conv) bindDirect(k *Kernel, c *Call) {
 	s := v.source(k)
-	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.window(), Plain: s.few, Scale: v.post.scale}
+	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.w.kernels(), Plain: s.few, Scale: v.post.scale}
 	given.Dst = places(&given.Window)
 	given.Add = given.Dst
 	width := given.OW
@@ -391,7 +363,7 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 // bindLanewise: every part is some rows of a block of channels, or a piece of a row.
 func (v *conv) bindLanewise(k *Kernel, c *Call) {
 	s := v.source(k)
-	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.window(), Scale: v.post.scale}
+	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.w.kernels(), Scale: v.post.scale}
 	given.Dst = places(&given.Window)
 	width := given.OW
 	given.OW = columns(width, float64(v.w.taps())*float64(given.Width)*float64(width)/2)
@@ -447,7 +419,7 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 // is some rows of an image.
 func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 	s := v.source(k)
-	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.window()}
+	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.w.kernels()}
 	g.Init()
 	k.Algo, k.WorkerScratch, k.Tables = "direct, few outputs", room(4, g.WorkLen()), room(4, v.ic)
 	weights, packs := c.In[1].Const, c.Packs

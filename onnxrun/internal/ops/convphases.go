@@ -93,7 +93,7 @@ func newPhased(v *conv) *phased {
 	}
 	p.w = w
 	// Far-spread taps make a frame that is mostly padding.
-	if d, h, wide := p.frame(); count > mostPhases || room(d, h, wide) > 1<<12+4*(elems(w.in)+elems(w.out)) {
+	if d, h, wide := p.w.frame(); count > mostPhases || room(d, h, wide) > 1<<12+4*(elems(w.in)+elems(w.out)) {
 		return nil
 	}
 	return p
@@ -146,7 +146,7 @@ func (v *phased) bind(k *Kernel, c *Call) {
 	}
 	var jobs []job
 	slack := 0
-	pd, ph, pw := v.frame()
+	pd, ph, pw := v.w.frame()
 	front, top, left := volume(v.w.begin, 0)
 	od, oh, ow := volume(v.w.out, 1)
 	strideD, strideH, strideW := volume(v.w.stride, 1)

@@ -1,6 +1,11 @@
 package ops
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+
+	"sampleonnx/onnxrun/internal/kernel"
+)
 
 // A move copies elements between two tensors, each with a stride per dimension.
 // Concat, Split, Slice, Transpose, Expand and Tile are moves: nothing but the
@@ -118,6 +123,11 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 	}
 }
 
+// floats is x for kernels that move elements of its size.
+func floats(x []uint32) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
+
 // transposeTile is the side of the squares in which matrices are transposed:
 // the lines of cache that one touches are used whole.
 const transposeTile = 16
@@ -132,6 +142,10 @@ func doTranspose[W Elem](v *move, dst, src []W, part int) {
 	sd, ss := v.str[0][k-1], v.str[1][k]
 	w := v.walkTo(k-1, outer)
 	dst, src = dst[v.dstOff+w.off[0]:], src[v.srcOff+w.off[1]:]
+	if d, ok := any(dst).([]uint32); ok {
+		kernel.Transpose(floats(d[p0*sd:]), floats(any(src).([]uint32)[p0:]), q1, p1-p0, sd, ss)
+		return
+	}
 	for p := p0; p < p1; p += transposeTile {
 		for q := 0; q < q1; q += transposeTile {
 			if p+transposeTile <= p1 && q+transposeTile <= q1 {

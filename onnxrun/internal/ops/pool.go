@@ -2,17 +2,19 @@ package ops
 
 import (
 	"math"
+	"slices"
 
 	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
 )
 
 // poolLayouts: a pool of a blocked input stays blocked, unless it must say
-// where each maximum was.
+// where each maximum was. One of many channels is quicker blocked, by more than
+// reordering takes.
 func poolLayouts(c *Call) []Layout {
 	x := c.In[0].Type
 	indices := len(c.Node.Outputs) > 1 && c.Node.Outputs[1] >= 0
-	if x.Layout == Blocked && len(x.Shape) >= 3 && IsFloat32(x.DType) && !indices {
+	if len(x.Shape) >= 3 && IsFloat32(x.DType) && !indices && (x.Layout == Blocked || x.Shape[1] >= Block) {
 		return []Layout{Blocked}
 	}
 	return []Layout{Plain}
@@ -43,8 +45,8 @@ func lowerPool(c *Call) (*Kernel, error) {
 
 	k := &Kernel{Out: []Type{out}, FLOPs: float64(out.Elems()) * float64(w.taps())}
 	last := len(w.in) - 1
-	// The windows' rows, what averages divide by, and a row of a separable pool.
-	k.Tables = min(w.rowBytes()+room(storageSize(x.DType), elems(w.out[:last])+(1+Block)*w.out[last])+room(24, w.kernel[last]), unbounded)
+	// The windows' rows, of the indices too, what averages divide by, and a row of a separable pool.
+	k.Tables = min(room(2, w.rowBytes())+room(storageSize(x.DType), elems(w.out[:last]))+room(storageSize(x.DType), 1+Block, w.out[last])+room(24, w.kernel[last]), unbounded)
 	if len(c.Node.Outputs) > 1 {
 		k.Out = append(k.Out, Type{DType: onnx.Int64, Shape: out.Shape})
 	}
@@ -70,6 +72,8 @@ func lowerPool(c *Call) (*Kernel, error) {
 	}
 	pad := c.Int("count_include_pad", 0) != 0
 	switch {
+	case IsFloat32(x.DType) && x.Layout == Blocked && w.inside() && len(w.in) <= 3 && w.taps() <= lanewiseTaps && meanNanos(w) <= longRow:
+		bindMeans(k, w, x)
 	case IsFloat32(x.DType):
 		bindAveragePool[float32](k, w, x, pad)
 	case x.DType == onnx.Double:
@@ -92,57 +96,61 @@ func poolPlanes(x Type) (planes, lanes int) {
 
 func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Type, indices, column bool, lowest T) {
 	planes, lanes := poolPlanes(x)
-	last := len(w.in) - 1
-	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
 	if w.separable() {
 		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows(&m)
-		row := w.out[last]
-		if w.separable() {
-			tasks := separablePool(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
-			if indices {
-				tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
-			}
-			return tasks
-		}
-		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
-		run := func(part, _ int) {
-			lo, hi := bounds(part, step, planes*rows)
-			p := m.pace()
-			for i := lo; i < hi; i++ {
-				plane, r := i/rows, i%rows
-				in := src[plane*inPlane:][:inPlane]
-				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
-				for j := range y {
-					y[j] = lowest
-				}
-				for t := range taps {
-					off := int(offsets[r*taps+t])
-					if off < 0 {
-						continue
-					}
-					for kx := range w.kernel[last] {
-						if p.over(8 + row*lanes/8) {
-							return
-						}
-						a, b, first := w.span(kx)
-						if a < b {
-							x := in[(off+first+a*w.stride[last])*lanes:]
-							maxInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
-						}
-					}
-				}
-			}
-		}
-		tasks := []Task{{parts, run}}
+		tasks := slide(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
 		if indices {
+			offsets, _, _ := w.rows(&m)
 			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
 		}
 		return tasks
 	}
+}
+
+// slide pools the windows of every plane. into joins what is pooled, beginning with
+// start; finish, if any, ends an output row.
+func slide[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, src, dst []T, planes, lanes int, start T,
+	into func(y, x []T, lanes, stride int), finish func(y []T, r int)) []Task {
+	if w.separable() {
+		return separablePool(w, m, src, dst, planes, lanes, start, into, finish)
+	}
+	last := len(w.in) - 1
+	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
+	offsets, rows, taps := w.rows(&m)
+	row := w.out[last]
+	parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
+	return []Task{{parts, func(part, _ int) {
+		lo, hi := bounds(part, step, planes*rows)
+		p := m.pace()
+		for i := lo; i < hi; i++ {
+			plane, r := i/rows, i%rows
+			in := src[plane*inPlane:][:inPlane]
+			y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
+			fill(y, start)
+			for t := range taps {
+				off := int(offsets[r*taps+t])
+				if off < 0 {
+					continue
+				}
+				for kx := range w.kernel[last] {
+					if p.over(8 + row*lanes/8) {
+						return
+					}
+					a, b, first := w.span(kx)
+					if a < b {
+						x := in[(off+first+a*w.stride[last])*lanes:]
+						into(y[a*lanes:b*lanes], x, lanes, w.stride[last])
+					}
+				}
+			}
+			if finish != nil {
+				finish(y, r)
+			}
+		}
+	}}}
 }
 
 // separable: the windows are rectangles of more than one row, so that a pool is
@@ -255,6 +263,10 @@ func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 		}
 		return
 	}
+	if y, ok := any(y).([]float32); ok {
+		eachPixel(kernel.Max, y, any(x).([]float32), lanes, stride)
+		return
+	}
 	for i := 0; i < len(y); i += lanes {
 		yy, xx := y[i:][:lanes], x[i*stride:][:lanes]
 		for l, v := range xx {
@@ -262,6 +274,14 @@ func maxInto[T float32 | float64 | int8 | uint8](y, x []T, lanes, stride int) {
 				yy[l] = v
 			}
 		}
+	}
+}
+
+// eachPixel is y = f(y, x) for every stride'th pixel of x.
+func eachPixel(f func(dst, a, b []float32), y, x []float32, lanes, stride int) {
+	for i := 0; i < len(y); i += lanes {
+		pixel := y[i:][:lanes]
+		f(pixel, pixel, x[i*stride:][:lanes])
 	}
 }
 
@@ -321,19 +341,50 @@ func (w *window) columnMajor(at int) int {
 	return out
 }
 
+// lanewiseTaps bounds the windows for which the mean is a convolution.
+const lanewiseTaps = 64
+
+// meanNanos is about the time for a row of a block of means.
+func meanNanos(w *window) float64 { return float64(w.taps()*w.out[len(w.out)-1]) / 2 }
+
+// bindMeans is AveragePool of windows that lie inside the input, as a convolution of
+// every channel by itself: the sum over a window, times one over its size.
+func bindMeans(k *Kernel, w *window, x Type) {
+	given := kernel.Depthwise{C: x.Shape[1], Scale: float32(1 / float64(w.taps())), Window: w.kernels()}
+	given.PD, given.PH, given.PW = volume(w.in, 1) // without the padding that no window reads
+	k.Algo, k.Tables = "lanewise", room(4*Block, kernel.Blocks(given.C), w.taps())+room(8, w.taps())
+	k.Bind = func(m Memory) []Task {
+		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
+		if len(dst) == 0 {
+			return nil
+		}
+		g := given
+		g.Init()
+		ones := slices.Repeat([]float32{1}, g.PackedLen())
+		blocks := kernel.Blocks(g.C)
+		_, rows := divide(g.Rows(), meanNanos(w))
+		pieces := ceilDiv(g.Rows(), rows)
+		parts, step := divide(x.Shape[0]*blocks*pieces, float64(rows)*meanNanos(w))
+		return []Task{{parts, func(part, _ int) {
+			lo, hi := bounds(part, step, x.Shape[0]*blocks*pieces)
+			for i := lo; i < hi; i++ {
+				n, b, y := i/(blocks*pieces), i/pieces%blocks, i%pieces*rows
+				g.Run(dst[n*g.DstLen():], src[n*g.SrcLen():], ones, nil, nil, b, b+1, y, min(g.Rows(), y+rows), kernel.ActNone)
+			}
+		}}}
+	}
+}
+
 func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 	planes, lanes := poolPlanes(x)
-	last := len(w.in) - 1
-	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
 	if w.separable() {
 		k.WorkerScratch = w.separableScratch(storageSize(x.DType) * lanes)
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
-		offsets, rows, taps := w.rows(&m)
-		row := w.out[last]
+		last := len(w.in) - 1
 		// The number of elements that count is a product over the axes.
-		rowCount, colCount := make([]T, rows), make([]T, row)
+		rowCount, colCount := make([]T, elems(w.out[:last])), make([]T, w.out[last])
 		for r := range rowCount {
 			rowCount[r] = 1
 			rest := r
@@ -346,47 +397,26 @@ func bindAveragePool[T float](k *Kernel, w *window, x Type, includePad bool) {
 			colCount[o] = T(w.count(last, o, includePad))
 		}
 		average := func(y []T, r int) {
-			for o, n := range colCount {
-				n *= rowCount[r]
-				if n == 0 {
-					continue // a window of nothing but padding
+			for o := 0; o < len(colCount); {
+				first := o
+				for o++; o < len(colCount) && colCount[o] == colCount[first]; o++ {
 				}
-				for l := range y[o*lanes:][:lanes] {
-					y[o*lanes+l] /= n
+				if n := colCount[first] * rowCount[r]; n > 0 { // else windows of nothing but padding
+					divideBy(y[first*lanes:o*lanes], n)
 				}
 			}
 		}
-		if w.separable() {
-			return separablePool(w, m, src, dst, planes, lanes, 0, addInto[T], average)
-		}
-		parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
-		return []Task{{parts, func(part, _ int) {
-			lo, hi := bounds(part, step, planes*rows)
-			p := m.pace()
-			for i := lo; i < hi; i++ {
-				plane, r := i/rows, i%rows
-				in := src[plane*inPlane:][:inPlane]
-				y := dst[plane*outPlane+r*row*lanes:][:row*lanes]
-				clear(y)
-				for t := range taps {
-					off := int(offsets[r*taps+t])
-					if off < 0 {
-						continue
-					}
-					for kx := range w.kernel[last] {
-						if p.over(8 + row*lanes/8) {
-							return
-						}
-						a, b, first := w.span(kx)
-						if a < b {
-							x := in[(off+first+a*w.stride[last])*lanes:]
-							addInto(y[a*lanes:b*lanes], x, lanes, w.stride[last])
-						}
-					}
-				}
-				average(y, r)
-			}
-		}}}
+		return slide(w, m, src, dst, planes, lanes, 0, addInto[T], average)
+	}
+}
+
+func divideBy[T float](y []T, n T) {
+	if y, ok := any(y).([]float32); ok {
+		kernel.DivScalar(y, y, float32(n))
+		return
+	}
+	for i := range y {
+		y[i] /= n
 	}
 }
 
@@ -407,6 +437,10 @@ func addInto[T float](y, x []T, lanes, stride int) {
 		for i := range y {
 			y[i] += x[i*stride]
 		}
+		return
+	}
+	if y, ok := any(y).([]float32); ok {
+		eachPixel(kernel.Add, y, any(x).([]float32), lanes, stride)
 		return
 	}
 	for i := 0; i < len(y); i += lanes {

@@ -36,33 +36,45 @@ var unaries = map[string]func(c *Call) unary{
 	"Asinh":      func(*Call) unary { return unary{nil, math.Asinh, nil} },
 	"Atan":       func(*Call) unary { return unary{nil, math.Atan, nil} },
 	"Atanh":      func(*Call) unary { return unary{nil, math.Atanh, nil} },
-	"Ceil":       func(*Call) unary { return unary{nil, math.Ceil, nil} },
+	"Ceil":       func(*Call) unary { return unary{kernel.Ceil, math.Ceil, nil} },
 	"Cos":        func(*Call) unary { return unary{kernel.Cos, math.Cos, nil} },
 	"Cosh":       func(*Call) unary { return unary{nil, math.Cosh, nil} },
 	"Erf":        func(*Call) unary { return unary{kernel.Erf, math.Erf, nil} },
 	"Exp":        func(*Call) unary { return unary{kernel.Exp, math.Exp, nil} },
-	"Floor":      func(*Call) unary { return unary{nil, math.Floor, nil} },
+	"Floor":      func(*Call) unary { return unary{kernel.Floor, math.Floor, nil} },
 	"HardSwish":  func(*Call) unary { return unary{hardSwishes, hardSwish, nil} },
 	"Log":        func(*Call) unary { return unary{kernel.Log, math.Log, nil} },
 	"Mish":       func(*Call) unary { return unary{mishes, mish, nil} },
 	"Neg":        func(*Call) unary { return unary{kernel.Neg, neg, isSigned} },
 	"Reciprocal": func(*Call) unary { return unary{kernel.Reciprocal, reciprocal, nil} },
 	"Relu":       func(*Call) unary { return unary{kernel.Relu, relu, isSigned} },
-	"Round":      func(*Call) unary { return unary{nil, math.RoundToEven, nil} },
+	"Round":      func(*Call) unary { return unary{kernel.Round, math.RoundToEven, nil} },
 	"Sigmoid":    func(*Call) unary { return unary{kernel.Sigmoid, sigmoid, nil} },
 	"Sign":       func(*Call) unary { return unary{nil, sign, isInteger} },
 	"SiLU":       func(*Call) unary { return unary{kernel.SiLU, silu, nil} },
 	"Sin":        func(*Call) unary { return unary{kernel.Sin, math.Sin, nil} },
 	"Sinh":       func(*Call) unary { return unary{nil, math.Sinh, nil} },
 	"Softplus":   func(*Call) unary { return unary{kernel.Softplus, softplus, nil} },
-	"Softsign":   func(*Call) unary { return unary{nil, softsign, nil} },
+	"Softsign":   func(*Call) unary { return unary{softsigns, softsign, nil} },
 	"Sqrt":       func(*Call) unary { return unary{kernel.Sqrt, math.Sqrt, nil} },
 	"Tan":        func(*Call) unary { return unary{nil, math.Tan, nil} },
 	"Tanh":       func(*Call) unary { return unary{kernel.Tanh, math.Tanh, nil} },
 
 	"Celu": func(c *Call) unary {
-		alpha := float64(c.Float("alpha", 1))
-		return unary{nil, func(x float64) float64 { return math.Max(0, x) + math.Min(0, alpha*math.Expm1(x/alpha)) }, nil}
+		alpha := c.Float("alpha", 1)
+		u := unary{f64: func(x float64) float64 {
+			return math.Max(0, x) + math.Min(0, float64(alpha)*math.Expm1(x/float64(alpha)))
+		}}
+		if alpha > 0 {
+			u.f32 = inPieces(func(y, s, x []float32) {
+				kernel.DivScalar(s, x, alpha)
+				kernel.MinScalar(s, s, 0)
+				kernel.Elu(s, s, alpha)
+				kernel.MaxScalar(y, x, 0)
+				kernel.Add(y, y, s)
+			})
+		}
+		return u
 	},
 	"Elu": func(c *Call) unary {
 		alpha := c.Float("alpha", 1)
@@ -77,8 +89,14 @@ var unaries = map[string]func(c *Call) unary{
 		return unary{kernel.Gelu, gelu, nil}
 	},
 	"HardSigmoid": func(c *Call) unary {
-		alpha, beta := float64(c.Float("alpha", 0.2)), float64(c.Float("beta", 0.5))
-		return unary{nil, func(x float64) float64 { return math.Max(0, math.Min(1, float64(alpha*x)+beta)) }, nil}
+		a, b := c.Float("alpha", 0.2), c.Float("beta", 0.5)
+		alpha, beta := float64(a), float64(b)
+		return unary{
+			inPieces(func(y, _, x []float32) {
+				kernel.ScaleShift(y, x, a, b)
+				kernel.Clip(y, y, 0, 1)
+			}),
+			func(x float64) float64 { return math.Max(0, math.Min(1, float64(alpha*x)+beta)) }, nil}
 	},
 	"LeakyRelu": func(c *Call) unary {
 		alpha := c.Float("alpha", 0.01)
@@ -92,8 +110,13 @@ var unaries = map[string]func(c *Call) unary{
 			}, nil}
 	},
 	"Selu": func(c *Call) unary {
-		alpha, gamma := float64(c.Float("alpha", 1.67326319217681884765625)), float64(c.Float("gamma", 1.05070102214813232421875))
-		return unary{nil, func(x float64) float64 { return gamma * elu(x, alpha) }, nil}
+		alpha, gamma := c.Float("alpha", 1.67326319217681884765625), c.Float("gamma", 1.05070102214813232421875)
+		return unary{
+			inPieces(func(y, _, x []float32) {
+				kernel.Elu(y, x, alpha)
+				kernel.MulScalar(y, y, gamma)
+			}),
+			func(x float64) float64 { return float64(gamma) * elu(x, float64(alpha)) }, nil}
 	},
 	"Shrink": func(c *Call) unary {
 		bias, lambd := float64(c.Float("bias", 0)), float64(c.Float("lambd", 0.5))
@@ -117,11 +140,17 @@ var unaries = map[string]func(c *Call) unary{
 		}, nil}
 	},
 	"Swish": func(c *Call) unary {
-		alpha := float64(c.Float("alpha", 1))
+		alpha := c.Float("alpha", 1)
 		if alpha == 1 {
 			return unary{kernel.SiLU, silu, nil}
 		}
-		return unary{nil, func(x float64) float64 { return x * sigmoid(alpha*x) }, nil}
+		return unary{
+			inPieces(func(y, s, x []float32) {
+				kernel.MulScalar(s, x, alpha)
+				kernel.Sigmoid(s, s)
+				kernel.Mul(y, s, x)
+			}),
+			func(x float64) float64 { return x * sigmoid(float64(alpha)*x) }, nil}
 	},
 }
 
@@ -215,6 +244,19 @@ func eachWide(f func(float64) float64) func(dst, src []float32) {
 	}
 }
 
+// inPieces makes a kernel of one that has room for a piece beside it, in the
+// first-level cache. y may be x; s is neither.
+func inPieces(f func(y, s, x []float32)) func(dst, src []float32) {
+	return func(dst, src []float32) {
+		var room [256]float32
+		for len(dst) > 0 {
+			n := min(len(dst), len(room))
+			f(dst[:n], room[:n], src[:n])
+			dst, src = dst[n:], src[n:]
+		}
+	}
+}
+
 // mishes is mish: with e = exp(x) and n = e·(e+2), tanh(softplus(x)) is n/(n+2), which
 // takes no logarithm and cancels nothing. Beyond 20 it is 1. dst may be src.
 func mishes(dst, src []float32) {
@@ -233,19 +275,17 @@ func mishes(dst, src []float32) {
 	}
 }
 
-// hardSwishes is hardSwish; dst may be src.
-func hardSwishes(dst, src []float32) {
-	var a [256]float32
-	for len(src) > 0 {
-		k := min(len(src), len(a))
-		s, x := a[:k], src[:k]
-		kernel.ScaleShift(s, x, 1./6, 0.5)
-		kernel.MaxScalar(s, s, 0)
-		kernel.MinScalar(s, s, 1)
-		kernel.Mul(dst[:k], s, x)
-		dst, src = dst[k:], src[k:]
-	}
-}
+var hardSwishes = inPieces(func(y, s, x []float32) {
+	kernel.ScaleShift(s, x, 1./6, 0.5)
+	kernel.Clip(s, s, 0, 1)
+	kernel.Mul(y, s, x)
+})
+
+var softsigns = inPieces(func(y, s, x []float32) {
+	kernel.Abs(s, x)
+	kernel.AddScalar(s, s, 1)
+	kernel.Div(y, x, s)
+})
 
 func lowerUnary(c *Call) (*Kernel, error) {
 	op := c.Node.Op

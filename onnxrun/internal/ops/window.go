@@ -1,5 +1,7 @@
 package ops
 
+import "sampleonnx/onnxrun/internal/kernel"
+
 // window is the geometry of a sliding window over the spatial axes: what
 // convolutions and pools have in common. All slices have one element for each
 // spatial axis.
@@ -122,6 +124,44 @@ func padding(c *Call, n int, auto string) (begin, end []int, err error) {
 		}
 	}
 	return append([]int(nil), v[:n]...), append([]int(nil), v[n:]...), nil
+}
+
+// inside reports whether every window lies in the input.
+func (w *window) inside() bool {
+	for i, size := range w.in {
+		if w.begin[i] > 0 || w.out[i] > 0 && w.at(i, w.out[i]-1, w.kernel[i]-1) >= size {
+			return false
+		}
+	}
+	return true
+}
+
+// frame is the size of the padded input.
+func (w *window) frame() (depth, height, width int) {
+	size := make([]int, len(w.in))
+	for i := range size {
+		size[i] = w.in[i] + w.begin[i] + w.end[i]
+	}
+	return volume(size, 1)
+}
+
+// kernels is the geometry, of one to three axes, for the kernels, whose source is
+// padded.
+func (w *window) kernels() (g kernel.Window) {
+	g.KD, g.KH, g.KW = volume(w.kernel, 1)
+	g.StrideD, g.StrideH, g.StrideW = volume(w.stride, 1)
+	g.DilD, g.DilH, g.DilW = volume(w.dilation, 1)
+	g.OD, g.OH, g.OW = volume(w.out, 1)
+	g.PD, g.PH, g.PW = w.frame()
+	return g
+}
+
+// volume is the sizes of a window over one to three axes, as three: depth,
+// rows, columns.
+func volume(v []int, one int) (d, h, w int) {
+	full := [3]int{one, one, one}
+	copy(full[3-len(v):], v)
+	return full[0], full[1], full[2]
 }
 
 // taps is the number of elements of one window.

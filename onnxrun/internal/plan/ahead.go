@@ -60,9 +60,6 @@ func (p *Program) compileAhead(ctx context.Context, inputs []ops.Type, early []i
 	if a.head, err = p.finish(head, typesOf(head.in)); err != nil {
 		return nil, err
 	}
-	if err := body.fuse(); err != nil {
-		return nil, err
-	}
 	build := func(rows int) (*graph, error) {
 		few := slices.Clone(inputs)
 		for i := range few {
@@ -78,10 +75,12 @@ func (p *Program) compileAhead(ctx context.Context, inputs []ops.Type, early []i
 		if err != nil {
 			return nil, err
 		}
-		return body, body.fuse()
+		return body, nil
 	}
-	if a.body, err = p.tiled(body, typesOf(body.in), build); err == nil && a.body == nil {
-		a.body, err = p.finish(body, typesOf(body.in))
+	if a.body, err = p.tiled(tiling{body, build, (*graph).fuse, typesOf(body.in), typesOf(body.out)}); err == nil && a.body == nil {
+		if err = body.fuse(); err == nil {
+			a.body, err = p.finish(body, typesOf(body.in))
+		}
 	}
 	if err != nil {
 		return nil, err

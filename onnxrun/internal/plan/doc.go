@@ -14,9 +14,9 @@
 //	express      the result as a gorgonia expression graph, one op a kernel
 //	memory       one arena: lifetimes, views, in-place results, offsets
 //
-// When each row of the outputs depends on the same row of the inputs alone, a
-// large batch is not one plan but one for a tile of rows that stays in the cache,
-// run as often as needed (tile.go).
+// When each row of the outputs depends on the same row of the inputs alone (rows.go),
+// a batch is not one plan but one for a tile of rows that stays in the cache, run as
+// often as needed by each thread for itself (tile.go).
 //
 // When all samples of a batch share an input, the time above all, [Program.CompileAhead]
 // cuts the model in two: what depends on that input alone is computed for one row,

@@ -16,6 +16,7 @@ var fusions = []struct {
 	name string
 	try  func(*matcher, *node) *node
 }{
+	{"sum with zeros", fuseZeros},
 	{"FIR", fuseFIR},
 	{"FIR, depthwise", fuseSharedFilter},
 	{"NIN", fuseNIN},
@@ -36,6 +37,8 @@ var fusions = []struct {
 	{"InstanceNorm++, affine", fuseInstanceNormPlusAffine},
 	{"InstanceNorm++ and activation", fuseInstanceNormPlusAct},
 	{"mean pooling", fuseMeanPool},
+	{"means of blocks", fuseBlockMean},
+	{"repeated pixels", fuseRepeat},
 	{"GELU", fuseGelu},
 	{"Linear", fuseLinear},
 }
@@ -134,6 +137,7 @@ func fusedNode(last *node, op string, attrs map[string]onnx.Attr, in ...*value) 
 }
 
 func intAttr(v int) onnx.Attr       { return onnx.Attr{Kind: onnx.AttrInt, Int: int64(v)} }
+func strAttr(v string) onnx.Attr    { return onnx.Attr{Kind: onnx.AttrString, String: v} }
 func floatAttr(v float32) onnx.Attr { return onnx.Attr{Kind: onnx.AttrFloat, Float: v} }
 
 // fuseSiLU: x·sigmoid(x), as every exporter writes it.
@@ -148,6 +152,16 @@ func fuseSiLU(m *matcher, n *node) *node {
 		}
 	}
 	return nil
+}
+
+// fuseZeros: x + 0, as networks write it that sum up in a loop. That −0 + 0 is 0 is
+// given up.
+func fuseZeros(m *matcher, n *node) *node {
+	x, zeros := m.affine(n, "Add")
+	if x == nil || !all(zeros, 0) || !slices.Equal(x.Shape, n.out[0].Shape) {
+		return nil
+	}
+	return standardNode(n, "Identity", 13, nil, x)
 }
 
 // fuseGroupNorm: both of PyTorch's exporters write GroupNorm(x, γ, β) as
@@ -285,7 +299,7 @@ func fuseConvAct(m *matcher, n *node) *node {
 	if c == nil || hasAttr(c, "act") {
 		return nil
 	}
-	return withConv(n, c, nil, "act", onnx.Attr{Kind: onnx.AttrString, String: act})
+	return withConv(n, c, nil, "act", strAttr(act))
 }
 
 func hasAttr(n *node, name string) bool { _, ok := n.src.Attrs[name]; return ok }

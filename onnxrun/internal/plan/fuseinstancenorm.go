@@ -36,7 +36,7 @@ func fuseInstanceNormPlus(m *matcher, n *node) *node {
 			own = a.Float
 		}
 		return fusedNode(n, "InstanceNormPlus", map[string]onnx.Attr{"epsilon": floatAttr(own), "epsilon_means": floatAttr(eps),
-			"correction": floatAttr(correction), "act": {Kind: onnx.AttrString, String: "none"}}, x, norm.in[1], norm.in[2], alpha)
+			"correction": floatAttr(correction), "act": strAttr("none")}, x, norm.in[1], norm.in[2], alpha)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func fuseInstanceNormPlusAct(m *matcher, n *node) *node {
 		return nil
 	}
 	attrs := maps.Clone(norm.src.Attrs)
-	attrs["act"] = onnx.Attr{Kind: onnx.AttrString, String: act}
+	attrs["act"] = strAttr(act)
 	return fusedNode(n, "InstanceNormPlus", attrs, norm.in...)
 }
 

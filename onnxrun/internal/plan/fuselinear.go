@@ -169,7 +169,7 @@ func fuseGelu(m *matcher, n *node) *node {
 	if how == "" {
 		return nil
 	}
-	gelu := fusedNode(n, "Gelu", map[string]onnx.Attr{"approximate": {Kind: onnx.AttrString, String: how}}, x)
+	gelu := fusedNode(n, "Gelu", map[string]onnx.Attr{"approximate": strAttr(how)}, x)
 	gelu.src.Domain, gelu.src.Version = "", 20
 	return gelu
 }

@@ -107,7 +107,7 @@ func (w written) build(t *testing.T) (*Program, []*ops.Tensor) {
 			case strings.HasPrefix(v, "@"):
 				attrs[k] = onnx.Attr{Kind: onnx.AttrInts, Ints: numbers(v[1:])}
 			case strings.Contains(v, ">"): // an equation
-				attrs[k] = onnx.Attr{Kind: onnx.AttrString, String: v}
+				attrs[k] = strAttr(v)
 			case strings.ContainsAny(v, "."):
 				f, err := strconv.ParseFloat(v, 32)
 				if err != nil {
@@ -258,6 +258,7 @@ y = Elu(b) alpha=1.0`}, "Conv InstanceNormPlus"},
 		{written{"group norm of a sum", []int{3, 20, 6, 5}, map[string][]int{"e": {3, 20, 1, 1}}, `a = Add(x e)` + group}, "AddGroupNorm Neg"},
 		{written{"group norm of a sum, in blocks, for all", []int{3, 20, 6, 5}, map[string][]int{"e": {1, 20, 1, 1}},
 			conv + `a = Add(e c)` + group}, "Conv AddGroupNorm Neg"},
+		{written{"a sum with zeros", []int{3, 20}, nil, "z = Add(0:20 x)\ny = Neg(z)"}, "Neg"},
 		{written{"mean pooling", []int{3, 20, 6, 4}, nil, pooled + `
 s = Add(aa ba)
 s2 = Add(s ab)

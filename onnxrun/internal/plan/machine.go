@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	G "gorgonia.org/gorgonia"
@@ -21,13 +22,14 @@ type Machine struct {
 	pool  *kernel.Pool
 	tasks []task
 	plan  *Plan
-	tiles *Machine // the first worker's, when the plan is tiled
+	tiles []*Machine // one for each worker, when the plan is tiled
 
 	head, body *Machine // when the plan is one of two halves
 	key        []byte   // room for the early inputs
 
-	done   <-chan struct{} // of the context of the run under way, or of making the machine
-	broken bool            // a run panicked
+	stuck  atomic.Pointer[onnx.Node] // in which a tile came to no end
+	done   <-chan struct{}           // of the context of the run under way, or of making the machine
+	broken bool                      // a run panicked
 }
 
 type task struct {
@@ -39,7 +41,7 @@ type task struct {
 var _ G.VM = (*Machine)(nil)
 
 func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
-	m := &Machine{pool: pl.program.pool, plan: pl}
+	m := &Machine{pool: pl.pool, plan: pl}
 	mem := ops.AlignedBytes(int(pl.Arena))
 	at := func(s *slot) *ops.Tensor {
 		switch {
@@ -70,7 +72,7 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 	m.done = ctx.Done()
 	bound := make([][]ops.Task, len(pl.steps))
 	errs := make([]error, len(pl.steps))
-	m.pool.Run(len(pl.steps), func(i, _ int) {
+	pl.program.pool.Run(len(pl.steps), func(i, _ int) {
 		s := pl.steps[i]
 		defer pl.program.guard(s.op.src, &errs[i])()
 		if errs[i] = stopped(ctx); errs[i] != nil {
@@ -151,7 +153,11 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 		m.done = nil
 		if r := recover(); r != nil {
 			m.broken = true
-			err = m.plan.program.panicked(m.src(i), r)
+			node := m.src(i)
+			if stuck := m.stuck.Load(); stuck != nil {
+				node = stuck
+			}
+			err = m.plan.program.panicked(node, r)
 		}
 	}()
 	for i = range m.tasks {

@@ -27,9 +27,10 @@ type Plan struct {
 	program *Program
 	steps   []*step
 	in, out []*slot
-	tile    *Plan  // runs over the rows, piece by piece; nil: the plan itself runs
-	shared  []bool // by input of a plan in tiles: all rows have it in common
-	ahead   *ahead // runs in two halves; nil: the plan itself runs
+	tile    *Plan        // runs over the rows, piece by piece; nil: the plan itself runs
+	shared  []bool       // by input of a plan in tiles: all rows have it in common
+	ahead   *ahead       // runs in two halves; nil: the plan itself runs
+	pool    *kernel.Pool // whose threads run it
 
 	mu   sync.Mutex
 	idle []*Machine
@@ -43,31 +44,18 @@ type Plan struct {
 // the plan; nil: none. Compile stops within one node when ctx is done.
 func (p *Program) Compile(ctx context.Context, inputs []ops.Type, values []*ops.Tensor) (_ *Plan, err error) {
 	defer p.guard(nil, &err)()
-	g, err := p.joined(ctx, inputs, values)
-	if err != nil {
-		return nil, err
-	}
-	build := func(rows int) (*graph, error) {
-		few := slices.Clone(inputs)
-		for i := range few {
-			few[i].Shape = slices.Clone(few[i].Shape)
-			few[i].Shape[0] = rows
-		}
-		return p.joined(ctx, few, values)
-	}
-	if pl, err := p.tiled(g, inputs, build); pl != nil || err != nil {
-		return pl, err
-	}
-	return p.finish(g, inputs)
-}
-
-// joined is the model at fixed input shapes, patterns of nodes joined.
-func (p *Program) joined(ctx context.Context, inputs []ops.Type, values []*ops.Tensor) (*graph, error) {
 	g, err := p.specialise(ctx, inputs, values)
 	if err != nil {
 		return nil, err
 	}
-	return g, g.fuse()
+	build := func(rows int) (*graph, error) { return p.specialise(ctx, g.rowsOf(inputs, rows), values) }
+	if pl, err := p.tiled(tiling{g, build, (*graph).fuse, inputs, typesOf(g.out)}); pl != nil || err != nil {
+		return pl, err
+	}
+	if err := g.fuse(); err != nil {
+		return nil, err
+	}
+	return p.finish(g, inputs)
 }
 
 // finish lays out and places a graph.
@@ -87,7 +75,10 @@ func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl := &Plan{Inputs: inputs, Graphs: x.graphs, program: p, steps: x.steps()}
+	pl := &Plan{Inputs: inputs, Graphs: x.graphs, program: p, steps: x.steps(), pool: p.pool}
+	if g.alone {
+		pl.pool = p.alone
+	}
 	for _, n := range x.in {
 		pl.in = append(pl.in, x.slots[n])
 	}
@@ -95,7 +86,7 @@ func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
 		pl.out = append(pl.out, x.slots[n])
 		pl.Outputs = append(pl.Outputs, x.slots[n].Type)
 	}
-	if pl.Arena, err = arena(g.ctx, pl.steps, pl.in, pl.out, p.Threads()); err != nil {
+	if pl.Arena, err = arena(g.ctx, pl.steps, pl.in, pl.out, pl.pool.Threads()); err != nil {
 		return nil, err
 	}
 	for _, s := range pl.steps {
@@ -203,7 +194,7 @@ func (pl *Plan) Nodes() []NodeInfo {
 	list := make([]NodeInfo, len(pl.steps))
 	times := 1.0
 	if pl.tile != nil {
-		times = float64(pl.Inputs[0].Shape[0]) / float64(pl.tile.Inputs[0].Shape[0])
+		times = float64(pl.Outputs[0].Shape[0]) / float64(pl.tile.Outputs[0].Shape[0])
 	}
 	for i, s := range pl.steps {
 		k := s.op.kernel

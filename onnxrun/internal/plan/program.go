@@ -27,6 +27,7 @@ type Program struct {
 	bodies  map[*onnx.Graph]map[int]*ops.Tensor // the constants of each body
 	packs   ops.Packs
 	pool    *kernel.Pool
+	alone   *kernel.Pool // of one thread
 	options Options
 	memory  memory
 	turns   chan struct{}            // one for each machine in use
@@ -83,7 +84,7 @@ func New(ctx context.Context, m *onnx.Model, options Options) (_ *Program, err e
 		return nil, err
 	}
 	p.ByValue = p.byValue()
-	p.pool = kernel.NewPool(options.Threads)
+	p.pool, p.alone = kernel.NewPool(options.Threads), kernel.NewPool(1)
 	return p, nil
 }
 

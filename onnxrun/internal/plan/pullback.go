@@ -19,22 +19,33 @@ func (p *Program) Pullback(ctx context.Context, inputs []ops.Type, values []*ops
 	if err != nil {
 		return nil, err
 	}
-	if err := g.planes(); err != nil {
+	derive := func(g *graph) error { return g.derive(x, out) }
+	build := func(rows int) (*graph, error) { return p.specialise(ctx, g.rowsOf(inputs, rows), values) }
+	y, in := g.out[out].Type, append(slices.Clone(inputs), g.out[out].Type)
+	if pl, err := p.tiled(tiling{g, build, derive, in, []ops.Type{y, g.in[x].Type}}); pl != nil || err != nil {
+		return pl, err
+	}
+	if err := derive(g); err != nil {
 		return nil, err
+	}
+	return p.finish(g, in)
+}
+
+// derive makes the graph that of the model and its derivative.
+func (g *graph) derive(x, out int) error {
+	if err := g.planes(); err != nil {
+		return err
 	}
 	if err := g.join(func(n *node) bool { return ops.Differentiable(n.src) }); err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.placeable(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.pullback(x, out); err != nil {
-		return nil, err
+		return err
 	}
-	if err := g.fuse(); err != nil {
-		return nil, err
-	}
-	return p.finish(g, append(slices.Clone(inputs), g.in[len(inputs)].Type))
+	return g.fuse()
 }
 
 // pullback makes the graph one of (inputs, v) ↦ (out, vᵀ ∂out/∂x), by

@@ -18,6 +18,7 @@ type graph struct {
 	packs   *ops.Packs
 	exact   bool
 
+	alone    bool            // one thread runs it, which is one of many that do so
 	scores   bool            // what a fusion may yet take the place of may be larger than a tensor may be
 	ctx      context.Context // of the call that compiles: every pass asks it before every node
 	program  *Program

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -8,178 +9,180 @@ import (
 	"sampleonnx/onnxrun/internal/ops"
 )
 
-// A network that works on every row of its inputs alone (a multi-layer
-// perceptron, an exact score) need not pass a large batch through memory
-// operator by operator: a tile of rows goes through the whole network while it
-// is in the cache, and each thread has tiles of its own. The bytes are the same,
-// since no kernel's result depends on the batch.
+// The samples of a batch do not depend on each other, and a large batch need not pass
+// through memory operator by operator: a tile of a few rows goes through the whole
+// network while it is in the cache, and each thread has tiles of its own, so that
+// threads wait for each other once a run. The bytes are the same, since no kernel's
+// result depends on the batch.
 
-// tileArena bounds the memory of a tile: half of a core's second-level cache,
-// as the weights want the rest.
+// tileArena bounds the memory of a tile of many rows, as networks for points have
+// them: half of a core's second-level cache, as the weights want the rest.
 const tileArena = 1 << 19
 
-// tiled is the plan for such a network on large batches: the plan for a tile,
-// and how often it runs. It is nil when the network is of another kind or the
-// batch is small. build makes the graph for another number of rows.
-func (p *Program) tiled(g *graph, inputs []ops.Type, build func(rows int) (*graph, error)) (*Plan, error) {
+// tiling is what a plan in tiles is made of: the graph for the whole batch and, for
+// another number of rows, as the model has them; what makes the graph to run of such a
+// one; and the types of what it takes and gives for the whole batch.
+type tiling struct {
+	whole   *graph
+	build   func(rows int) (*graph, error)
+	finish  func(g *graph) error
+	in, out []ops.Type
+}
+
+// tiled is the plan for a network on a batch of which each row goes its own way: the
+// plan for a tile, and how often it runs. It is nil when the network is of another
+// kind or nothing is gained.
+func (p *Program) tiled(l tiling) (*Plan, error) {
+	g := l.whole
 	rows, ok := g.rowwise()
 	if !ok {
 		return nil, nil
 	}
-	for _, most := range []int{448, 224, 112, 56} {
-		if rows < 2*most {
-			continue
-		}
-		// Tiles of equal height, as many for each thread, and the height a
-		// multiple of the microkernel's.
-		tiles := roundUp((rows+most-1)/most, p.Threads())
-		n := roundUp((rows+tiles-1)/tiles, 14)
-		small, err := build(n)
-		if err != nil { // the batch size is written into the graph
-			return nil, stopped(g.ctx)
-		}
-		tile, err := p.finish(small, typesOf(small.in))
-		if err != nil {
-			return nil, stopped(g.ctx)
-		}
-		if tile.Arena+tile.Tables > tileArena {
-			continue
-		}
-		pl := &Plan{Inputs: inputs, Graphs: tile.Graphs, program: p, steps: tile.steps, tile: tile}
-		for i, v := range g.in {
-			pl.shared = append(pl.shared, v.shared)
-			if v.shared && !sameType(tile.Inputs[i], v.Type) {
-				return nil, nil
+	if g.widest()/rows*56 <= tileArena {
+		for _, most := range []int{448, 224, 112, 56} {
+			if rows < 2*most {
+				continue
+			}
+			// Tiles of equal height, as many for each thread, and the height a
+			// multiple of the microkernel's.
+			tiles := roundUp((rows+most-1)/most, p.Threads())
+			pl, err := p.inTiles(l, rows, roundUp((rows+tiles-1)/tiles, 14))
+			if err != nil || pl != nil && pl.tile.Arena+pl.tile.Tables <= tileArena {
+				return pl, err
 			}
 		}
-		for i, out := range g.out {
-			want := slices.Clone(tile.Outputs[i].Shape)
-			if want[0] = rows; !slices.Equal(want, out.Shape) {
-				return nil, nil
-			}
-			pl.Outputs = append(pl.Outputs, out.Type)
-		}
-		pl.Arena, pl.Tables = int64(p.Threads())*tile.Arena, int64(p.Threads())*tile.Tables
-		for _, t := range slices.Concat(pl.Inputs, pl.Outputs) {
-			pl.Arena += int64(t.Bytes())
-		}
-		return pl, p.account(pl, 0)
+	}
+	if n := tileRows(rows, p.Threads()); n > 0 && g.worthwhile(n, rows) {
+		return p.inTiles(l, rows, n)
 	}
 	return nil, nil
 }
 
-func roundUp(n, to int) int { return (n + to - 1) / to * to }
-
-// rowwise reports whether row i of every output depends on row i of the inputs
-// alone, and the number of rows. It says no when in doubt.
-func (g *graph) rowwise() (rows int, ok bool) {
-	if len(g.in) == 0 || len(g.in[0].Shape) == 0 {
-		return 0, false
-	}
-	rows = g.in[0].Shape[0]
-	carries := map[*value]bool{} // row i of the value belongs to row i of the inputs
-	for _, v := range g.in {
-		if v.shared {
-			continue
-		}
-		if len(v.Shape) == 0 || v.Shape[0] != rows {
-			return 0, false
-		}
-		carries[v] = true
-	}
+// worthwhile reports whether a tile of n of the graph's rows does enough with the
+// weights, which it reads anew: in operations for each byte, 32 make the products of
+// matrices with as many rows as the microkernel likes, and 128 are some ten times what
+// a core does while a byte comes from memory.
+func (g *graph) worthwhile(n, rows int) bool {
+	flops, size := 0., 0.
+	seen := map[*ops.Tensor]bool{}
 	for _, n := range g.nodes {
-		if len(n.out) != 1 || len(n.out[0].Shape) == 0 || n.out[0].Shape[0] != rows || !n.byRow(carries) {
-			return 0, false
-		}
-		carries[n.out[0]] = true
-	}
-	for _, v := range g.out {
-		if !carries[v] {
-			return 0, false
-		}
-	}
-	return rows, true
-}
-
-// byRow reports whether row i of a node's output depends on row i of those of
-// its inputs that carry rows; the others are constants, or inputs, that all rows
-// share.
-func (n *node) byRow(carries map[*value]bool) bool {
-	out := n.out[0]
-	for _, v := range n.in {
-		if v != nil && v.konst == nil && !carries[v] && !v.shared {
-			return false
-		}
-	}
-	shared := func(i int) bool { return len(n.in) <= i || n.in[i] == nil || !carries[n.in[i]] }
-	op := n.src.Op
-	if n.src.Domain == ops.Fused && op != "SiLU" && op != "Linear" {
-		return false
-	}
-	switch op {
-	case "Abs", "Cast", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "Identity", "LeakyRelu", "Log", "Neg", "Reciprocal",
-		"Relu", "SiLU", "Sigmoid", "Sin", "Softplus", "Sqrt", "Tanh",
-		"Ceil", "Floor", "Round", "Sign", "Not",
-		"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "Mod", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual":
-		return eachByRow(n.in, carries, len(out.Shape))
-	case "Gemm":
-		a, transposed := n.src.Attrs["transA"]
-		return !(transposed && a.Int != 0) && carries[n.in[0]] && shared(1) && shared(2) &&
-			(len(n.in) < 3 || n.in[2] == nil || len(n.in[2].Shape) < 2 || n.in[2].Shape[0] == 1)
-	case "Linear":
-		return carries[n.in[0]] && shared(1) && shared(2) && eachByRow(n.in[min(3, len(n.in)):], carries, len(out.Shape))
-	case "MatMul":
-		return carries[n.in[0]] && shared(1) && len(n.in[0].Shape) >= 2 && len(n.in[1].Shape) == 2
-	case "Concat":
+		flops += n.kernel.FLOPs
 		for _, v := range n.in {
-			if !carries[v] {
-				return false
+			if v != nil && v.konst != nil && !seen[v.konst] {
+				seen[v.konst] = true
+				size += float64(v.konst.Bytes())
 			}
 		}
-		return !axisZero(n, len(out.Shape))
-	case "Softmax":
-		return n.src.Version >= 13 && !axisZero(n, len(out.Shape))
-	case "Expand":
-		v := n.in[0]
-		return shared(1) && len(v.Shape) == len(out.Shape) && (carries[v] || v.Shape[0] == 1)
-	case "Split":
-		_, ok := n.src.Attrs["axis"]
-		return carries[n.in[0]] && shared(1) && ok && !axisZero(n, len(n.in[0].Shape))
-	case "Gather": // rows of a table
-		_, ok := n.src.Attrs["axis"]
-		return n.in[0].konst != nil && carries[n.in[1]] && (!ok || axisZero(n, len(n.in[0].Shape)))
-	case "GatherND":
-		return n.in[0].konst != nil && carries[n.in[1]] && len(n.in[1].Shape) > 1 && n.src.Attrs["batch_dims"].Int == 0
-	case "Reshape", "Unsqueeze", "Squeeze", "Flatten":
-		// Same first dimension, same order in memory: the rows stay apart.
-		return carries[n.in[0]] && shared(1)
 	}
-	return false
+	least := 128.
+	if size <= tileArena {
+		least = 32
+	}
+	return flops*float64(n)/float64(rows) >= least*size
 }
 
-// eachByRow reports whether the operands of an element-wise operation, whose
-// output has that many axes, go row with row.
-func eachByRow(in []*value, carries map[*value]bool, rank int) bool {
-	for _, v := range in {
-		switch {
-		case v == nil:
-		case carries[v] && len(v.Shape) != rank:
-			return false // its rows lie along another axis of the output
-		case !carries[v] && len(v.Shape) == rank && v.Shape[0] != 1:
-			return false // a constant with a row for each row
+// rowsOf is the types of the graph's inputs for another number of rows.
+func (g *graph) rowsOf(inputs []ops.Type, rows int) []ops.Type {
+	few := slices.Clone(inputs)
+	for i, v := range g.in {
+		if !v.shared {
+			few[i].Shape = slices.Clone(few[i].Shape)
+			few[i].Shape[0] = rows
 		}
 	}
-	return true
+	return few
 }
 
-// axisZero reports whether a node's axis attribute, −1 when left out, is 0.
-func axisZero(n *node, rank int) bool {
-	axis := int64(-1)
-	if a, ok := n.src.Attrs["axis"]; ok {
-		axis = a.Int
+// tileRows is the height of the tiles of a batch: about four rows, which share what it
+// takes to read the weights and leave room in the cache, and such that all threads
+// have as many to do. It is 0 when that would be much more than their share.
+func tileRows(rows, threads int) int {
+	best, least := 0, 0
+	for _, n := range []int{4, 5, 3, 6, 2, 7, 8} {
+		each := roundUp((rows+n-1)/n, threads) / threads * n // rows of a thread, idle ones too
+		if n < rows && (best == 0 || 16*each < 15*least) {
+			best, least = n, each
+		}
 	}
-	return axis == 0 || axis == int64(-rank)
+	if 10*least*threads > 11*rows {
+		return 0
+	}
+	return best
 }
+
+// widest is the size in bytes of the largest inputs and outputs of a node.
+func (g *graph) widest() int {
+	most := 0
+	for _, n := range g.nodes {
+		size := 0
+		for _, v := range slices.Concat(n.in, n.out) {
+			if v != nil && v.konst == nil {
+				size += v.Bytes()
+			}
+		}
+		most = max(most, size)
+	}
+	return most
+}
+
+// alike reports whether another graph computes the same for each row: the same
+// operators on the same constants. Integers may differ, being shapes for the most part;
+// where they are more than that, other values come of them.
+func (g *graph) alike(other *graph) bool {
+	return slices.EqualFunc(g.nodes, other.nodes, func(a, b *node) bool {
+		same := a.src == b.src || a.src.Op == b.src.Op && a.src.Attrs == nil && b.src.Attrs == nil // Expand, when time is split off
+		return same && slices.EqualFunc(a.in, b.in, func(v, w *value) bool {
+			if v == nil || w == nil {
+				return v == w
+			}
+			if v.konst == nil || w.konst == nil || v.konst == w.konst {
+				return (v.konst == nil) == (w.konst == nil)
+			}
+			if sameType(v.Type, w.Type) {
+				return !isFloat(v.DType) || bytes.Equal(v.konst.Mem(), w.konst.Mem())
+			}
+			return v.DType == w.DType && (!isFloat(v.DType) || v.uniform() && all(w, ops.Data[float32](v.konst)[0]))
+		})
+	})
+}
+
+// inTiles is a plan in tiles of n rows for a batch; nil where the tile's values are not
+// rows of the batch's.
+func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
+	small, err := l.build(n)
+	if err != nil || !l.whole.alike(small) { // the batch size is written into the graph
+		return nil, stopped(l.whole.ctx)
+	}
+	small.alone = true
+	if err = l.finish(small); err != nil {
+		return nil, stopped(l.whole.ctx)
+	}
+	tile, err := p.finish(small, typesOf(small.in))
+	if err != nil {
+		return nil, stopped(l.whole.ctx)
+	}
+	pl := &Plan{Inputs: l.in, Outputs: l.out, Graphs: tile.Graphs, program: p, steps: tile.steps, tile: tile, shared: make([]bool, len(l.in))}
+	for i, v := range l.whole.in {
+		if pl.shared[i] = v.shared; v.shared && !sameType(tile.Inputs[i], v.Type) {
+			return nil, nil
+		}
+	}
+	for i, out := range l.out {
+		want := tile.Outputs[i].Shape
+		if len(want) == 0 || !slices.Equal(append([]int{rows}, want[1:]...), out.Shape) {
+			return nil, nil
+		}
+	}
+	for range p.Threads() {
+		pl.Arena, pl.Tables = sum(pl.Arena, tile.Arena), sum(pl.Tables, tile.Tables)
+	}
+	for _, t := range slices.Concat(pl.Inputs, pl.Outputs) {
+		pl.Arena = sum(pl.Arena, int64(t.Bytes()))
+	}
+	return pl, p.account(pl, 0)
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // newTiled is a machine with one machine for a tile for each worker.
 func (pl *Plan) newTiled(ctx context.Context) (*Machine, error) {
@@ -198,23 +201,34 @@ func (pl *Plan) newTiled(ctx context.Context) (*Machine, error) {
 		}
 		workers[i] = w
 	}
-	rows, n := pl.Inputs[0].Shape[0], pl.tile.Inputs[0].Shape[0]
+	rows, n := pl.Outputs[0].Shape[0], pl.tile.Outputs[0].Shape[0]
 	m.tasks = []task{{parts: (rows + n - 1) / n, run: m.untilDone(func(part, worker int) {
 		workers[worker].tile(m, part*n, min(n, rows-part*n))
 	})}}
-	m.tiles = workers[0]
+	m.tiles = workers
 	return m, nil
 }
 
 // tile computes n rows of another machine's outputs, from row on.
 func (m *Machine) tile(of *Machine, row, n int) {
 	m.takeRows(of, row, n)
-	for i := range m.tasks {
-		t := &m.tasks[i]
+	m.done = of.done
+	at := 0
+	defer func() {
+		if m.done = nil; at < len(m.tasks) { // a panic, or nobody waits any more
+			of.stuck.CompareAndSwap(nil, m.src(at))
+		}
+	}()
+	for at = range m.tasks {
+		t := &m.tasks[at]
 		for part := range t.parts {
 			t.run(part, 0)
 		}
+		if m.stopped() {
+			return
+		}
 	}
+	at = len(m.tasks)
 	for i, t := range m.Out {
 		copyRows(of.Out[i], row, t, 0, n)
 	}
@@ -244,8 +258,8 @@ func copyRows(dst *ops.Tensor, to int, src *ops.Tensor, from, n int) {
 
 // profileTiles is Profile for a tiled machine: one worker's time for all rows.
 func (m *Machine) profileTiles(ctx context.Context, times []time.Duration) error {
-	w := m.tiles
-	rows, n := m.In[0].Shape[0], w.In[0].Shape[0]
+	w := m.tiles[0]
+	rows, n := m.Out[0].Shape[0], w.Out[0].Shape[0]
 	for row := 0; row < rows; row += n {
 		if err := ctx.Err(); err != nil {
 			return err

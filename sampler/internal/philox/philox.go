@@ -3,8 +3,9 @@
 // Easy as 1, 2, 3") and the Box–Muller transformation of its words to normals.
 //
 // The numbers are the same bits on every machine: the assembly makes eight
-// blocks at once with the operations of the generic code, in its order, and
-// all of them are exactly rounded. The environment variable SAMPLEONNX_ISA
+// blocks at once with the operations of the generic code, in its order but for
+// powers of two, and all of them are exactly rounded. While it transforms the
+// words of eight it makes those of the next. The environment variable SAMPLEONNX_ISA
 // (avx512, avx2, neon, generic) chooses below the machine's best, the build tag
 // purego leaves the assembly out.
 package philox

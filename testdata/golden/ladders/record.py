@@ -53,18 +53,23 @@ for name, f, kw in [
     ("euler_a", K.sample_euler_ancestral, {}), ("euler_a_half", K.sample_euler_ancestral, dict(eta=.5, s_noise=.9)),
     ("dpm_2_a", K.sample_dpm_2_ancestral, {}), ("2s_a", K.sample_dpmpp_2s_ancestral, {}), ("2m", K.sample_dpmpp_2m, {}),
     ("sde", K.sample_dpmpp_sde, {}), ("2m_sde", K.sample_dpmpp_2m_sde, {}), ("2m_sde_heun", K.sample_dpmpp_2m_sde, dict(solver_type="heun", eta=.7)),
-    ("3m_sde", K.sample_dpmpp_3m_sde, {})]:
+    ("3m_sde", K.sample_dpmpp_3m_sde, {}),
+    ("euler_churn_above", K.sample_euler, dict(s_churn=5.)), ("heun_churn_above", K.sample_heun, dict(s_churn=5.))]:
     rec = Recorder(n, 5)
     x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
     if "sde" in name:
         kw = dict(kw, noise_sampler=rec)
     torch.randn_like = rec
-    x = f(lambda x, s: denoised(x, 1., s.double()[:, None]), x0.clone(), sig, disable=True, **kw)
+    above = name.endswith("_above")  # 0
+    x = f(lambda x, s: denoised(x, 1., s.double()[:, None]), x0.clone(), sig[:-1] if above else sig, disable=True, **kw)
     torch.randn_like = real_like
     kw.pop("noise_sampler", None)
     if name in ("euler", "heun", "dpm_2"):
         rec.draws = []  # drawn and not used
-    save("k_" + name, dict(sampler=name, steps=steps, **kw), x0, x, rec)
+    meta = dict(sampler=name.removesuffix("_above"), steps=steps, **kw)
+    if above:
+        meta["denoise"] = False
+    save("k_" + name, meta, x0, x, rec)
 
 # The samplers that choose their levels, and the other ladders.
 x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
@@ -80,6 +85,24 @@ for name, ladder in [("polyexponential", K.get_sigmas_polyexponential(steps, 0.0
     start = x0 / 8 * ladder[0]
     x = K.sample_dpmpp_2m(model, start.clone(), ladder, disable=True)
     save("k_2m_" + name, dict(sampler="2m", steps=steps, schedule=name), start, x, Recorder(n, 5))
+
+# With the noise of torchsde's Brownian tree, as both packages have it by default.
+def recorded(sampler):
+    class Tree(sampler):
+        def __init__(self, *a, **kw):
+            super().__init__(*a, **kw)
+            Tree.draws = []
+        def __call__(self, *a):
+            z = super().__call__(*a)
+            Tree.draws.append(z.numpy().reshape(n, 2).copy())
+            return z
+    return Tree
+
+K.BrownianTreeNoiseSampler = recorded(K.BrownianTreeNoiseSampler)
+torch.manual_seed(7)
+for name, f in [("sde", K.sample_dpmpp_sde), ("2m_sde", K.sample_dpmpp_2m_sde), ("3m_sde", K.sample_dpmpp_3m_sde)]:
+    x = f(model, x0.clone(), sig, disable=True)
+    save(f"k_{name}_tree", dict(sampler=name, steps=steps), x0, x, K.BrownianTreeNoiseSampler)
 
 # --- diffusers
 import diffusers as D
@@ -134,9 +157,9 @@ save("d_euler_zero_snr", dict(sampler="euler", steps=12, timesteps=[int(t) for t
      spacing="trailing", offset=0, zero_snr=True, clip=0., ve=True), x0, x, Recorder(n, 5))
 
 # What diffusers' other classes and keys do: PNDM, DEIS, IPNDM, dynamic thresholding, the other ladders, the other ends.
-def step_run(name, s, meta, at, scale, **kw):
+def step_run(name, s, meta, at, scale, rec=None, **kw):
     """Steps s from x_T; at(i, t) is (alpha, sigma) told to the score, scale what x is a multiple of x_t by."""
-    rec = Recorder(n, 5)
+    rec = rec or Recorder(n, 5)
     mod = sys.modules[type(s).__module__]
     old = getattr(mod, "randn_tensor", None)
     if old is not None:
@@ -205,3 +228,73 @@ by_step("ddim_threshold", D.DDIMScheduler, dict(sampler="ddim", steps=10, eta=.5
         thresholding=True, dynamic_thresholding_ratio=.7, sample_max_value=2.)
 by_step("ddpm_threshold", D.DDPMScheduler, dict(sampler="ddpm", steps=20, ratio=.7, most=2.), timestep_spacing="leading", clip_sample=False,
         thresholding=True, dynamic_thresholding_ratio=.7, sample_max_value=2.)
+
+# Stage by stage in VE coordinates: at(s, i) is the level that evaluation i is at.
+def staged(name, cls, sampler, at, rec=None, **kw):
+    s = cls(num_train_timesteps=1000, **kw, **B)
+    s.set_timesteps(12)
+    step_run(name, s, dict(sampler=sampler, steps=12, schedule="linspace"), lambda i, t: (torch.ones(()).double(), at(s, i).double()), s.init_noise_sigma, rec=rec, ve=True)
+
+staged("heun", D.HeunDiscreteScheduler, "heun", lambda s, i: s.sigmas[i])
+staged("lms", D.LMSDiscreteScheduler, "lms", lambda s, i: s.sigmas[i])
+staged("dpm_2", D.KDPM2DiscreteScheduler, "dpm_2", lambda s, i: (s.sigmas_interpol if i % 2 else s.sigmas)[i])
+staged("dpm_2_a", D.KDPM2AncestralDiscreteScheduler, "dpm_2_a", lambda s, i: s.sigmas_interpol[i - 1] if i % 2 else s.sigmas[i])
+staged("euler_a", D.EulerAncestralDiscreteScheduler, "euler_a", lambda s, i: s.sigmas[i])
+mod = sys.modules[D.DPMSolverSDEScheduler.__module__]
+mod.BrownianTreeNoiseSampler = recorded(mod.BrownianTreeNoiseSampler)
+staged("sde_tree", D.DPMSolverSDEScheduler, "sde", lambda s, i: (s.sigmas[i - 1] * s.sigmas[i]).sqrt() if i % 2 else s.sigmas[i],
+       rec=mod.BrownianTreeNoiseSampler, noise_sampler_seed=list(range(n)))
+
+# The intermediate levels of the singlestep scheduler are those of its ladder: in the middle, if that is even in the logarithm.
+S = D.DPMSolverSinglestepScheduler
+by_level("2s", S, dict(sampler="2s", steps=21, schedule="lu"), solver_order=2, final_sigmas_type="zero", use_exponential_sigmas=True)
+by_level("singlestep_2", S, dict(sampler="singlestep", steps=20, schedule="lu"), solver_order=2, algorithm_type="dpmsolver", final_sigmas_type="sigma_min", lower_order_final=True,
+         use_exponential_sigmas=True)
+
+# EDM's, of F; with churn diffusers evaluates the network before it, and not after it.
+def edm(name, cls, meta, **kw):
+    s = cls(sigma_min=.05, sigma_max=8., sigma_data=.5, **kw)
+    s.set_timesteps(15)
+    x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * 8
+    for t, sigma in zip(s.timesteps, s.sigmas.double()):
+        s.scale_model_input(x, t)
+        skip, out = .25 / (sigma ** 2 + .25), sigma * .5 / (sigma ** 2 + .25).sqrt()
+        x = s.step(((denoised(x, 1., sigma).double() - skip * x.double()) / out).float(), t, x).prev_sample
+    save("d_" + name, dict(meta, steps=15), x0, x, Recorder(n, 5))
+
+edm("edm_euler", D.EDMEulerScheduler, dict(sampler="euler"))
+for order in (2, 3):
+    edm(f"edm_dpmpp_{order}", D.EDMDPMSolverMultistepScheduler, dict(sampler="dpmpp", order=order), solver_order=order)
+
+# Flow matching, of the velocity; x_t has no datum in it at t = 1.
+def flow(name, cls, sampler, **kw):
+    s = cls(num_train_timesteps=1000, **kw)
+    s.set_timesteps(12)
+    x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
+    for i, t in enumerate(s.timesteps):
+        at = s.sigmas[i].double()
+        y, v = x.double(), (1 - at) ** 2 * tau ** 2 + at ** 2
+        d = y[:, None, :] - (1 - at) * means
+        p = torch.softmax(torch.log(weights) - (d ** 2).sum(-1) / (2 * v), 1)
+        u = (p[..., None] * (((1 - at) * -tau ** 2 + at) / v * d - means)).sum(1)
+        x = s.step(u.float(), t, x).prev_sample
+    save("d_" + name, dict(sampler=sampler, steps=12, shift=kw.get("shift", 1.)), x0, x, Recorder(n, 5))
+
+flow("flow_euler", D.FlowMatchEulerDiscreteScheduler, "flow_euler", shift=3.)
+flow("flow_heun", D.FlowMatchHeunDiscreteScheduler, "flow_heun")
+
+# Song et al.'s predictor and corrector, as the pipeline has them.
+s = D.ScoreSdeVeScheduler(sigma_min=.05, sigma_max=8., snr=.15, correct_steps=2)
+s.set_timesteps(30)
+s.set_sigmas(30)
+rec = Recorder(n, 5)
+sys.modules[type(s).__module__].randn_tensor = rec
+x = x0 = torch.randn(n, 2, generator=torch.Generator().manual_seed(1)) * s.init_noise_sigma
+for i, t in enumerate(s.timesteps):
+    sigma = s.sigmas[i].double()
+    score = lambda x: ((denoised(x, 1., sigma).double() - x.double()) / sigma ** 2).float()
+    for _ in range(s.config.correct_steps):
+        x = s.step_correct(score(x), x).prev_sample
+    out = s.step_pred(score(x), t, x)
+    x = out.prev_sample
+save("d_sde_ve", dict(sampler="sde_ve", steps=30), x0, out.prev_sample_mean, rec)

@@ -3,17 +3,23 @@
 // The same keys come from five places. A flag beats the sidecar file beside the model, that beats the metadata inside the model, that beats
 // diffusers' scheduler_config.json beside the model, and what only the names and shapes of the inputs tell comes last. Each field remembers its source. What a wrong guess would silently spoil (the kind of
 // output, the noise range, the direction of an index) is never inferred: Check names the flag that is missing.
+//
+// Cards come with models and are as little to be trusted: a file is at most 1 MiB long, a regular one of the model's folder, and what it counts
+// is at most MaxCount.
 package card
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 )
 
 // Card is a model card. A field that nobody gave is zero; From tells the difference.
@@ -169,7 +175,7 @@ func (e *Error) Error() string {
 	return e.Source.Name + ": " + e.Reason
 }
 
-const maxFile = 1 << 20
+const maxFile = 1 << 20 // bytes of a card, be it a file or in a model's metadata
 
 // File names the sidecar of a model: model.onnx has model.score.json.
 func File(model string) string { return strings.TrimSuffix(model, ".onnx") + ".score.json" }
@@ -185,19 +191,21 @@ func (c *Card) ReadSidecar(name string) error {
 
 // read is what a source's file holds, nil where there is none.
 func read(from Source) ([]byte, error) {
-	f, err := os.Open(from.Name)
-	if errors.Is(err, os.ErrNotExist) {
+	f, err := bounded.OpenBeside(context.Background(), from.Name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if bad, ok := errors.AsType[*bounded.FormatError](err); ok {
+		return nil, &Error{from, bad.Reason}
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = &Error{from, "larger than 1 MiB"}
+	if f.Size > maxFile {
+		return nil, &Error{from, "larger than 1 MiB"}
 	}
-	return text, err
+	return f.All(maxFile)
 }
 
 // SetJSON sets the fields of a card in JSON.
@@ -245,6 +253,7 @@ func flatten(tree map[string]any) (map[string]any, error) {
 
 // SetMetadata sets the fields that a model carries as score.* in its metadata; other keys are not ours.
 func (c *Card) SetMetadata(props map[string]string) error {
+	size := 0
 	for _, full := range slices.Sorted(maps.Keys(props)) {
 		key, ours := strings.CutPrefix(full, "score.")
 		if full == "score" {
@@ -252,6 +261,9 @@ func (c *Card) SetMetadata(props map[string]string) error {
 		}
 		if !ours {
 			continue
+		}
+		if size += len(full) + len(props[full]); size > maxFile {
+			return &Error{Source{Metadata, "metadata score.…"}, "larger than 1 MiB"}
 		}
 		if err := c.SetText(key, props[full], Source{Metadata, "metadata " + full}); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package card
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -66,23 +67,39 @@ func TestRefusedCards(t *testing.T) {
 		`{"levels": "eighty"}`:        `want an integer, have "eighty"`,
 		`{"levels": 2.5}`:             "want an integer, have 2.5",
 		`{"levels": 0}`:               "want more than 0",
-		`{"sigma_max": "14"}`:         `want a number, have "14"`,
-		`{"sigma_max": 1e999}`:        "want a number",
-		`{"sigma_max": -1}`:           "want more than 0",
-		`{"shape": 28}`:               "want a list, have 28",
-		`{"shape": []}`:               "at least one dimension",
-		`{"shape": [1, 0]}`:           "not the shape",
-		`{"shape": [99999, 99999]}`:   "not the shape",
-		`{"range": [1, 0]}`:           "the smaller first",
-		`{"sigmas": [1, 2]}`:          "falling",
-		`{"sampler": {"denoise": 1}}`: "want true or false, have 1",
-		`{"t_eps": 1}`:                "between 0 and 1",
+		`{"levels": 200000000}`:       `key "levels": want at most 1000000, have 200000000`,
+		`{"levels": 5000000000}`:      `key "levels": 5000000000 is too large`,
+		`{"sampler": {"n": 1e6, "steps": 1000001}}`:      `key "sampler.steps": want at most 1000000`,
+		`{"sampler": {"n": 1073741824}}`:                 `key "sampler.n": want at most 1000000`,
+		`{"sampler": {"lower": 1e9}}`:                    "at most 1000000, have 1000000000",
+		`{"sampler": {"eta": -1}}`:                       "want 0 or more, have -1",
+		`{"sampler": {"clip": 0}}`:                       "want more than 0, have 0",
+		`{"cond": {"name": "y", "n": 1e9}}`:              `key "cond.n": want at most`,
+		`{"cond": {"null": -1}}`:                         `key "cond.null": want 0 or more`,
+		`{"` + strings.Repeat("k", 1<<19) + `": 1}`:      `unknown key "` + strings.Repeat("k", 40) + `"`,
+		`{"shape": [` + strings.Repeat("1,", 40) + `1]}`: "at most 32",
+		`{"sigma_max": "14"}`:                            `want a number, have "14"`,
+		`{"sigma_max": 1e999}`:                           "want a number",
+		`{"sigma_max": -1}`:                              "want more than 0",
+		`{"shape": 28}`:                                  "want a list, have 28",
+		`{"shape": []}`:                                  "at least one dimension",
+		`{"shape": [1, 0]}`:                              "not the shape",
+		`{"shape": [99999, 99999]}`:                      "not the shape",
+		`{"range": [1, 0]}`:                              "the smaller first",
+		`{"sigmas": [1, 2]}`:                             "falling",
+		`{"sampler": {"denoise": 1}}`:                    "want true or false, have 1",
+		`{"t_eps": 1}`:                                   "between 0 and 1",
 	} {
 		var c Card
 		err := c.SetJSON([]byte(text), Source{Sidecar, "m.score.json"})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "m.score.json: ") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want %q", text, err, want)
+			t.Errorf("%.200s: %v, want %q", text, err, want)
 		}
+	}
+	var c Card
+	long := map[string]string{"score.x": strings.Repeat("x", 1<<19), "score.time": strings.Repeat("t", 1<<19), "other": strings.Repeat("x", 2<<20)}
+	if err := c.SetMetadata(long); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
+		t.Errorf("%.200v", err)
 	}
 }
 
@@ -185,6 +202,14 @@ func TestSidecarFile(t *testing.T) {
 	if n := len(c.Lines()); n != 19 {
 		t.Errorf("%d lines", n)
 	}
+	other := File(filepath.Join(dir, "model", "m.onnx"))
+	if err := errors.Join(os.Mkdir(filepath.Dir(other), 0o777), os.Symlink(name, other)); err != nil {
+		t.Skip(err)
+	}
+	c = Card{}
+	if err := c.ReadSidecar(other); err == nil || !strings.Contains(err.Error(), "leads out of the model's folder") || len(c.From) != 0 {
+		t.Errorf("a link to another folder: %v", err)
+	}
 }
 
 func TestTextLists(t *testing.T) {
@@ -200,10 +225,17 @@ func TestTextLists(t *testing.T) {
 	}
 }
 
+// FuzzCard reads any bytes as a card, which is the same when it is printed and read again, and as diffusers' configuration.
 func FuzzCard(f *testing.F) {
 	f.Add([]byte(digits))
 	f.Add([]byte(`{"cond": {"name": "y", "kind": "int", "n": 10}, "time": null, "mean": null}`))
+	f.Add([]byte(`{"_class_name": "DDIMScheduler", "trained_betas": [0.1], "lambda_min_clipped": -Infinity}`))
+	f.Add([]byte(`{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "shift_terminal": 0.02}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		var scheduled Card
+		if scheduled.SetScheduler(b, "f") == nil {
+			scheduled.Lines()
+		}
 		var c Card
 		if c.SetJSON(b, Source{Sidecar, "f"}) != nil {
 			return

@@ -157,14 +157,3 @@ func TestSchedulerFile(t *testing.T) {
 		t.Errorf("a large file: %v", err)
 	}
 }
-
-func FuzzScheduler(f *testing.F) {
-	f.Add([]byte(`{"_class_name": "DDIMScheduler", "trained_betas": [0.1], "lambda_min_clipped": -Infinity}`))
-	f.Add([]byte(`{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "shift_terminal": 0.02}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var c Card
-		if c.SetScheduler(b, "f") == nil {
-			c.Lines()
-		}
-	})
-}

@@ -1,6 +1,7 @@
 package card
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -14,8 +15,23 @@ type field struct {
 	key   string
 	at    func(*Card) any // *string, *int, *float64, *bool, *[]int or *[]float64
 	words []string
-	null  bool // JSON null is the same as ""
+	null  bool     // JSON null is the same as ""
+	in    interval // of a number
 }
+
+// MaxCount bounds what a card counts: levels, steps, classes. Published networks have some thousands of each; beyond, a number in a file would
+// take memory and time at its pleasure.
+const MaxCount = 1_000_000
+
+// interval is what a number must be in; the zero value is any.
+type interval struct{ least, most float64 }
+
+var (
+	positive = interval{math.SmallestNonzeroFloat64, math.MaxFloat64}
+	atLeast0 = interval{0, math.MaxFloat64}
+	counts   = interval{1, MaxCount}
+	indices  = interval{0, MaxCount}
+)
 
 // fields lists every key, in the order in which a card is printed.
 func fields() []field {
@@ -27,24 +43,24 @@ func fields() []field {
 		{key: "out", at: func(c *Card) any { return &c.Out }},
 		{key: "cond.name", at: func(c *Card) any { return &c.Cond.Name }},
 		{key: "cond.kind", at: func(c *Card) any { return &c.Cond.Kind }, words: []string{"int", "float"}},
-		{key: "cond.n", at: func(c *Card) any { return &c.Cond.N }},
-		{key: "cond.null", at: func(c *Card) any { return &c.Cond.Null }},
+		{key: "cond.n", at: func(c *Card) any { return &c.Cond.N }, in: counts},
+		{key: "cond.null", at: func(c *Card) any { return &c.Cond.Null }, in: indices},
 		{key: "time_kind", at: func(c *Card) any { return &c.TimeKind }, words: TimeKinds()},
-		{key: "time_scale", at: func(c *Card) any { return &c.TimeScale }},
+		{key: "time_scale", at: func(c *Card) any { return &c.TimeScale }, in: positive},
 		{key: "time_dtype", at: func(c *Card) any { return &c.TimeDType }, words: []string{"float32", "float64", "int32", "int64", "float16", "bfloat16"}},
 		{key: "time_shape", at: func(c *Card) any { return &c.TimeShape }, words: []string{"B", "1", "scalar", "B1", "B111"}},
 		{key: "sde", at: func(c *Card) any { return &c.SDE }, words: SDEs()},
-		{key: "sigma_min", at: func(c *Card) any { return &c.SigmaMin }},
-		{key: "sigma_max", at: func(c *Card) any { return &c.SigmaMax }},
-		{key: "levels", at: func(c *Card) any { return &c.Levels }},
+		{key: "sigma_min", at: func(c *Card) any { return &c.SigmaMin }, in: positive},
+		{key: "sigma_max", at: func(c *Card) any { return &c.SigmaMax }, in: positive},
+		{key: "levels", at: func(c *Card) any { return &c.Levels }, in: counts},
 		{key: "sigmas", at: func(c *Card) any { return &c.Sigmas }},
 		{key: "beta_min", at: func(c *Card) any { return &c.BetaMin }},
-		{key: "beta_max", at: func(c *Card) any { return &c.BetaMax }},
+		{key: "beta_max", at: func(c *Card) any { return &c.BetaMax }, in: positive},
 		{key: "beta_schedule", at: func(c *Card) any { return &c.BetaSchedule }, words: []string{"linear", "scaled_linear", "squaredcos_cap_v2"}},
 		{key: "betas", at: func(c *Card) any { return &c.Betas }},
 		{key: "zero_snr", at: func(c *Card) any { return &c.ZeroSNR }},
-		{key: "sigma_data", at: func(c *Card) any { return &c.SigmaData }},
-		{key: "shift", at: func(c *Card) any { return &c.Shift }},
+		{key: "sigma_data", at: func(c *Card) any { return &c.SigmaData }, in: positive},
+		{key: "shift", at: func(c *Card) any { return &c.Shift }, in: positive},
 		{key: "t_eps", at: func(c *Card) any { return &c.TEps }},
 		{key: "c_in", at: func(c *Card) any { return &c.CIn }, words: []string{"none", "vp", "edm"}},
 		{key: "shape", at: func(c *Card) any { return &c.Shape }},
@@ -57,25 +73,25 @@ func fields() []field {
 		{key: "sampler.predictor", at: func(c *Card) any { return &c.Sampler.Predictor }, words: Predictors()},
 		{key: "sampler.corrector", at: func(c *Card) any { return &c.Sampler.Corrector }, words: Correctors()},
 		{key: "sampler.corrector_norm", at: func(c *Card) any { return &c.Sampler.CorrectorNorm }, words: CorrectorNorms()},
-		{key: "sampler.corrector_steps", at: func(c *Card) any { return &c.Sampler.CorrectorSteps }},
-		{key: "sampler.n", at: func(c *Card) any { return &c.Sampler.N }},
-		{key: "sampler.steps", at: func(c *Card) any { return &c.Sampler.Steps }},
-		{key: "sampler.eps", at: func(c *Card) any { return &c.Sampler.Eps }},
-		{key: "sampler.snr", at: func(c *Card) any { return &c.Sampler.SNR }},
-		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }},
-		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }},
+		{key: "sampler.corrector_steps", at: func(c *Card) any { return &c.Sampler.CorrectorSteps }, in: counts},
+		{key: "sampler.n", at: func(c *Card) any { return &c.Sampler.N }, in: counts},
+		{key: "sampler.steps", at: func(c *Card) any { return &c.Sampler.Steps }, in: counts},
+		{key: "sampler.eps", at: func(c *Card) any { return &c.Sampler.Eps }, in: positive},
+		{key: "sampler.snr", at: func(c *Card) any { return &c.Sampler.SNR }, in: positive},
+		{key: "sampler.rtol", at: func(c *Card) any { return &c.Sampler.RTol }, in: positive},
+		{key: "sampler.atol", at: func(c *Card) any { return &c.Sampler.ATol }, in: positive},
 		{key: "sampler.schedule", at: func(c *Card) any { return &c.Sampler.Schedule }, words: Schedules()},
 		{key: "sampler.spacing", at: func(c *Card) any { return &c.Sampler.Spacing }, words: Spacings()},
-		{key: "sampler.offset", at: func(c *Card) any { return &c.Sampler.Offset }},
-		{key: "sampler.rho", at: func(c *Card) any { return &c.Sampler.Rho }},
-		{key: "sampler.order", at: func(c *Card) any { return &c.Sampler.Order }},
-		{key: "sampler.eta", at: func(c *Card) any { return &c.Sampler.Eta }},
+		{key: "sampler.offset", at: func(c *Card) any { return &c.Sampler.Offset }, in: indices},
+		{key: "sampler.rho", at: func(c *Card) any { return &c.Sampler.Rho }, in: positive},
+		{key: "sampler.order", at: func(c *Card) any { return &c.Sampler.Order }, in: counts},
+		{key: "sampler.eta", at: func(c *Card) any { return &c.Sampler.Eta }, in: atLeast0},
 		{key: "sampler.variance", at: func(c *Card) any { return &c.Sampler.Variance }, words: Variances()},
-		{key: "sampler.s_churn", at: func(c *Card) any { return &c.Sampler.SChurn }},
-		{key: "sampler.s_min", at: func(c *Card) any { return &c.Sampler.SMin }},
-		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }},
-		{key: "sampler.s_noise", at: func(c *Card) any { return &c.Sampler.SNoise }},
-		{key: "sampler.clip", at: func(c *Card) any { return &c.Sampler.Clip }},
+		{key: "sampler.s_churn", at: func(c *Card) any { return &c.Sampler.SChurn }, in: atLeast0},
+		{key: "sampler.s_min", at: func(c *Card) any { return &c.Sampler.SMin }, in: atLeast0},
+		{key: "sampler.s_max", at: func(c *Card) any { return &c.Sampler.SMax }, in: positive},
+		{key: "sampler.s_noise", at: func(c *Card) any { return &c.Sampler.SNoise }, in: positive},
+		{key: "sampler.clip", at: func(c *Card) any { return &c.Sampler.Clip }, in: positive},
 		{key: "sampler.threshold", at: func(c *Card) any { return &c.Sampler.Threshold }},
 		{key: "sampler.threshold_max", at: func(c *Card) any { return &c.Sampler.ThresholdMax }},
 		{key: "sampler.solver", at: func(c *Card) any { return &c.Sampler.Solver }, words: Solvers()},
@@ -148,6 +164,9 @@ func (c *Card) set(key string, value any, from Source) error {
 	rows := fields()
 	i := slices.IndexFunc(rows, func(f field) bool { return f.key == key })
 	if i < 0 {
+		if len(key) > longestKey {
+			return &Error{from, fmt.Sprintf("unknown key %.*q", longestKey, key)}
+		}
 		return &Error{from, fmt.Sprintf("unknown key %q (did you mean %q?)", key, nearest(key, rows))}
 	}
 	if c.Rank(key) > from.Rank {
@@ -173,7 +192,7 @@ func (c *Card) set(key string, value any, from Source) error {
 		c.From = make(map[string]Source)
 	}
 	c.From[key] = from
-	if err := c.bounds(key); err != nil {
+	if err := cmp.Or(f.check(c), c.bounds(key)); err != nil {
 		return bad("%v", err)
 	}
 	return nil
@@ -247,8 +266,11 @@ func number(value any) (float64, error) {
 
 func integer(value any) (int, error) {
 	f, err := number(value)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<30 {
+	if err != nil || f != math.Trunc(f) {
 		return 0, fmt.Errorf("want an integer, have %s", show(value))
+	}
+	if math.Abs(f) > 1<<30 {
+		return 0, fmt.Errorf("%s is too large", show(value))
 	}
 	return int(f), nil
 }
@@ -302,12 +324,12 @@ func (c *Card) bounds(key string) error {
 		n := 1
 		for _, d := range c.Shape {
 			if d < 1 || n > math.MaxInt32/d {
-				return fmt.Errorf("%v is not the shape of a sample", c.Shape)
+				return fmt.Errorf("%.200s is not the shape of a sample", fmt.Sprint(c.Shape))
 			}
 			n *= d
 		}
-		if len(c.Shape) == 0 {
-			return fmt.Errorf("want at least one dimension")
+		if len(c.Shape) < 1 || len(c.Shape) > 32 {
+			return fmt.Errorf("want at least one dimension, and at most 32")
 		}
 	case "sigmas":
 		for i, s := range c.Sigmas {
@@ -331,17 +353,11 @@ func (c *Card) bounds(key string) error {
 		if c.LogitAlpha < 0 || c.LogitAlpha >= 0.5 {
 			return fmt.Errorf("want a number from 0 to below 0.5, have %v", c.LogitAlpha)
 		}
-	case "cond.null":
-		if c.Cond.Null < 0 {
-			return fmt.Errorf("want 0 or more, have %d", c.Cond.Null)
-		}
-	case "sampler.offset":
-		if c.Sampler.Offset < 0 {
-			return fmt.Errorf("want 0 or more, have %d", c.Sampler.Offset)
-		}
 	case "sampler.lower":
-		if c.Sampler.Lower != -1 && c.Sampler.Lower <= 0 {
-			return fmt.Errorf("want more than 0, or -1, have %d", c.Sampler.Lower)
+		if n := c.Sampler.Lower; n != -1 && n <= 0 {
+			return fmt.Errorf("want more than 0, or -1, have %d", n)
+		} else if n > MaxCount {
+			return fmt.Errorf("want at most %d, have %d", MaxCount, n)
 		}
 	case "sampler.threshold":
 		if !(c.Sampler.Threshold > 0 && c.Sampler.Threshold <= 1) {
@@ -356,66 +372,32 @@ func (c *Card) bounds(key string) error {
 			return fmt.Errorf("want a number between 0 and 1, have %v", c.TEps)
 		}
 	}
-	return c.positive(key)
+	return nil
 }
 
-// positive checks the fields of which zero or less makes no sense.
-func (c *Card) positive(key string) error {
+// check compares a number with what it must be in.
+func (f field) check(c *Card) error {
 	var v float64
-	switch key {
-	case "sigma_min":
-		v = c.SigmaMin
-	case "sigma_max":
-		v = c.SigmaMax
-	case "levels":
-		v = float64(c.Levels)
-	case "cond.n":
-		v = float64(c.Cond.N)
-	case "beta_max":
-		v = c.BetaMax
-	case "sigma_data":
-		v = c.SigmaData
-	case "shift":
-		v = c.Shift
-	case "time_scale":
-		v = c.TimeScale
-	case "sampler.eps":
-		v = c.Sampler.Eps
-	case "sampler.snr":
-		v = c.Sampler.SNR
-	case "sampler.n":
-		v = float64(c.Sampler.N)
-	case "sampler.steps":
-		v = float64(c.Sampler.Steps)
-	case "sampler.corrector_steps":
-		v = float64(c.Sampler.CorrectorSteps)
-	case "sampler.rtol":
-		v = c.Sampler.RTol
-	case "sampler.atol":
-		v = c.Sampler.ATol
-	case "sampler.rho":
-		v = c.Sampler.Rho
-	case "sampler.order":
-		v = float64(c.Sampler.Order)
-	case "sampler.s_max":
-		v = c.Sampler.SMax
-	case "sampler.s_noise":
-		v = c.Sampler.SNoise
-	case "sampler.clip":
-		v = c.Sampler.Clip
-	case "sampler.eta", "sampler.s_churn", "sampler.s_min":
-		if v = min(c.Sampler.Eta, c.Sampler.SChurn, c.Sampler.SMin); v < 0 {
-			return fmt.Errorf("want 0 or more, have %v", v)
-		}
-		return nil
-	default:
-		return nil
+	switch p := f.at(c).(type) {
+	case *int:
+		v = float64(*p)
+	case *float64:
+		v = *p
 	}
-	if v <= 0 {
+	switch {
+	case f.in == interval{}:
+		return nil
+	case v < f.in.least && f.in.least > 0:
 		return fmt.Errorf("want more than 0, have %v", v)
+	case v < f.in.least:
+		return fmt.Errorf("want 0 or more, have %v", v)
+	case v > f.in.most:
+		return fmt.Errorf("want at most %d, have %.0f", MaxCount, v)
 	}
 	return nil
 }
+
+const longestKey = 40 // that could be another one with a mistake
 
 // nearest is the known key with the fewest edits.
 func nearest(key string, rows []field) string {

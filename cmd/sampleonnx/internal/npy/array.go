@@ -1,7 +1,7 @@
 // Package npy reads and writes NumPy's .npy and .npz files.
 //
-// Input is never trusted: a header is bounded, a shape is checked for overflow, and memory grows only with the bytes that are really
-// there, so a file that claims a petabyte costs nothing.
+// Input is never trusted: a header is bounded, a shape must be that of the bytes that are there, an archive's members cannot be larger than
+// compression allows, and memory is taken once, after package bounded has counted it.
 package npy
 
 import (

@@ -2,249 +2,253 @@ package npy
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 )
 
 const (
 	magic     = "\x93NUMPY"
 	maxHeader = 1 << 20
 	maxString = 1 << 24 // characters of one string element
-
-	// MaxBytes bounds what one file may hold, after decompression.
-	MaxBytes = 4 << 30
 )
 
 // FormatError says that a file is not what its name promises.
-type FormatError struct {
-	File   string // path, and the member's name for an archive
-	Reason string
-}
+type FormatError = bounded.FormatError
 
-func (e *FormatError) Error() string { return e.File + ": " + e.Reason }
-
-// LimitError says that a file is larger than this package reads.
-type LimitError struct {
-	File  string
-	Limit int64
-}
-
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("%s: larger than the limit of %d bytes", e.File, e.Limit)
-}
+// LimitError says that a file holds more than may be held; see bounded.Take.
+type LimitError = bounded.LimitError
 
 // ReadFile reads one .npy file.
-func ReadFile(name string) (Array, error) {
-	f, _, err := open(name)
+func ReadFile(ctx context.Context, name string) (Array, error) {
+	f, err := bounded.Open(ctx, name)
 	if err != nil {
 		return Array{}, err
 	}
 	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<16)
-	a, err := read(name, r, MaxBytes)
+	return Read(ctx, name, f, f.Size)
+}
+
+// Read reads one array, all of the size bytes that r has; name is what errors call it.
+func Read(ctx context.Context, name string, r io.Reader, size int64) (Array, error) {
+	br := bufio.NewReaderSize(r, 1<<16)
+	a, err := read(ctx, name, br, size)
+	if err == nil { // the reader of an archive checks a member's sum at its end
+		if _, err = br.ReadByte(); err == nil {
+			err = errors.New("bytes follow the array")
+		} else if err == io.EOF {
+			err = nil
+		}
+	}
+	switch {
+	case err == nil:
+		return a, nil
+	case ctx.Err() != nil:
+		return Array{}, fmt.Errorf("%s: %w", name, ctx.Err())
+	}
+	if limit, ok := errors.AsType[*LimitError](err); ok {
+		return Array{}, limit
+	}
+	return Array{}, &FormatError{File: name, Reason: strings.TrimPrefix(err.Error(), "zip: ")}
+}
+
+func read(ctx context.Context, name string, r io.Reader, size int64) (Array, error) {
+	text, err := readHeader(r)
 	if err != nil {
 		return Array{}, err
 	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return Array{}, &FormatError{name, "bytes follow the array"}
-	}
-	return a, nil
-}
-
-// open opens anything but a directory.
-func open(name string) (*os.File, fs.FileInfo, error) {
-	f, err := os.Open(name)
+	h, err := parseHeader(text[headerStart(text):])
 	if err != nil {
-		return nil, nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && st.IsDir() {
-		err = &FormatError{name, "a directory, want a file"}
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, st, nil
-}
-
-// Read reads one array; name is what errors call it.
-func Read(name string, r io.Reader) (Array, error) { return read(name, r, MaxBytes) }
-
-func read(name string, r io.Reader, limit int64) (Array, error) {
-	bad := func(format string, args ...any) (Array, error) {
-		return Array{}, &FormatError{name, fmt.Sprintf(format, args...)}
-	}
-	text, err := readHeader(r)
-	if err != nil {
-		return bad("%v", err)
-	}
-	h, err := parseHeader(text)
-	if err != nil {
-		return bad("%v", err)
+		return Array{}, err
 	}
 	n, ok := elements(h.shape)
 	if !ok || h.size > 0 && n > math.MaxInt/h.size {
-		return bad("shape %v is too large", h.shape)
+		return Array{}, fmt.Errorf("shape %v is too large", h.shape)
 	}
-	// A string costs its header in memory even when it holds no bytes.
-	if int64(n)*int64(max(h.size, 1)) > limit || (h.kind == 'U' || h.kind == 'S') && n > maxString {
-		return Array{}, &LimitError{name, limit}
+	switch have, want := size-int64(len(text)), int64(n*h.size); {
+	case have < want:
+		return Array{}, fmt.Errorf("truncated: %d of %d data bytes", have, want)
+	case have > want:
+		return Array{}, errors.New("bytes follow the array")
 	}
-	raw, err := readBytes(r, n*h.size)
-	if err != nil {
-		return bad("%v", err)
+	// Numbers may be wanted as float64; a string costs its header even when it holds no bytes.
+	each := 8
+	if h.kind == 'U' || h.kind == 'S' {
+		each = 16 + 2*h.size
 	}
-	data, err := decode(h, n, raw)
-	if err != nil {
-		return bad("%v", err)
+	if err := bounded.Take(ctx, name, each, n); err != nil {
+		return Array{}, err
 	}
-	return Array{Shape: h.shape, Data: data}, nil
+	data, err := decode(h, n, r)
+	return Array{Shape: h.shape, Data: data}, err
 }
 
+// readHeader reads all that comes before the data.
 func readHeader(r io.Reader) (string, error) {
-	var pre [12]byte
-	if _, err := io.ReadFull(r, pre[:8]); err != nil {
-		return "", errors.New("not an .npy file: too short")
+	pre := make([]byte, 12)
+	if err := readFull(r, pre[:8], "not an .npy file: too short"); err != nil {
+		return "", err
 	}
 	if string(pre[:6]) != magic {
 		return "", errors.New("not an .npy file: wrong magic")
 	}
-	var size int
-	switch major := pre[6]; major {
-	case 1:
-		if _, err := io.ReadFull(r, pre[8:10]); err != nil {
-			return "", errors.New("truncated header")
-		}
-		size = int(binary.LittleEndian.Uint16(pre[8:]))
-	case 2, 3:
-		if _, err := io.ReadFull(r, pre[8:12]); err != nil {
-			return "", errors.New("truncated header")
-		}
-		n := binary.LittleEndian.Uint32(pre[8:])
-		if n > maxHeader {
-			return "", fmt.Errorf("header of %d bytes is too long", n)
-		}
-		size = int(n)
-	default:
+	if major := pre[6]; major < 1 || major > 3 {
 		return "", fmt.Errorf("format version %d.%d is not known", major, pre[7])
 	}
-	text := make([]byte, size)
-	if _, err := io.ReadFull(r, text); err != nil {
-		return "", errors.New("truncated header")
+	pre = pre[:headerStart(string(pre))]
+	if err := readFull(r, pre[8:], "truncated header"); err != nil {
+		return "", err
+	}
+	size := int64(binary.LittleEndian.Uint16(pre[8:]))
+	if len(pre) == 12 {
+		size = int64(binary.LittleEndian.Uint32(pre[8:]))
+	}
+	if size > maxHeader {
+		return "", fmt.Errorf("header of %d bytes is too long", size)
+	}
+	text := append(pre, make([]byte, size)...)
+	if err := readFull(r, text[len(pre):], "truncated header"); err != nil {
+		return "", err
 	}
 	return string(text), nil
 }
 
-// readBytes reads exactly n bytes, allocating no more than twice what arrives.
-func readBytes(r io.Reader, n int) ([]byte, error) {
-	buf := make([]byte, 0, min(n, 1<<20))
-	for len(buf) < n {
-		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(n, 2*cap(buf)))
-			copy(grown, buf)
-			buf = grown
-		}
-		k, err := io.ReadFull(r, buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+k]
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil, fmt.Errorf("truncated: %d of %d data bytes", len(buf), n)
-		}
-		if err != nil {
-			return nil, err
-		}
+// readFull fills p; an end that comes before is called short.
+func readFull(r io.Reader, p []byte, short string) error {
+	_, err := io.ReadFull(r, p)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New(short)
 	}
-	return buf, nil
+	return err
 }
 
-func decode(h header, n int, raw []byte) (any, error) {
+// headerStart is where the dictionary begins, behind its length: of two bytes in version 1, of four in later ones.
+func headerStart(text string) int {
+	if text[6] == 1 {
+		return 10
+	}
+	return 12
+}
+
+func decode(h header, n int, r io.Reader) (any, error) {
 	var order binary.ByteOrder = binary.LittleEndian
 	if h.order == '>' {
 		order = binary.BigEndian
 	}
-	at := func(i int) []byte { return raw[i*h.size : (i+1)*h.size] }
-	switch h.kind {
-	case 'U', 'S':
-		out := make([]string, n)
-		for i := range out {
-			s, err := text(h.kind, at(i), order)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = s
-		}
-		return cOrder(h, out), nil
-	case 'b':
-		return fill(h, n, func(i int) bool { return raw[i] != 0 }), nil
-	}
 	switch string(h.kind) + strconv.Itoa(h.size) {
 	case "f2":
-		return fill(h, n, func(i int) Float16 { return Float16(order.Uint16(raw[2*i:])) }), nil
+		bits := make([]uint16, partBytes/2)
+		return fill(h, n, r, func(dst []Float16, src []byte) error {
+			err := numbersOf(order, bits[:len(dst)], src)
+			for i := range dst {
+				dst[i] = Float16(bits[i])
+			}
+			return err
+		})
 	case "f4":
-		return fill(h, n, func(i int) float32 { return math.Float32frombits(order.Uint32(raw[4*i:])) }), nil
+		return fill(h, n, r, func(dst []float32, src []byte) error { return numbersOf(order, dst, src) })
 	case "f8":
-		return fill(h, n, func(i int) float64 { return math.Float64frombits(order.Uint64(raw[8*i:])) }), nil
+		return fill(h, n, r, func(dst []float64, src []byte) error { return numbersOf(order, dst, src) })
 	case "i1":
-		return fill(h, n, func(i int) int8 { return int8(raw[i]) }), nil
+		return fill(h, n, r, func(dst []int8, src []byte) error { return numbersOf(order, dst, src) })
 	case "i2":
-		return fill(h, n, func(i int) int16 { return int16(order.Uint16(raw[2*i:])) }), nil
+		return fill(h, n, r, func(dst []int16, src []byte) error { return numbersOf(order, dst, src) })
 	case "i4":
-		return fill(h, n, func(i int) int32 { return int32(order.Uint32(raw[4*i:])) }), nil
+		return fill(h, n, r, func(dst []int32, src []byte) error { return numbersOf(order, dst, src) })
 	case "i8":
-		return fill(h, n, func(i int) int64 { return int64(order.Uint64(raw[8*i:])) }), nil
+		return fill(h, n, r, func(dst []int64, src []byte) error { return numbersOf(order, dst, src) })
 	case "u1":
-		return fill(h, n, func(i int) uint8 { return raw[i] }), nil
+		return fill(h, n, r, func(dst []uint8, src []byte) error { return numbersOf(order, dst, src) })
 	case "u2":
-		return fill(h, n, func(i int) uint16 { return order.Uint16(raw[2*i:]) }), nil
+		return fill(h, n, r, func(dst []uint16, src []byte) error { return numbersOf(order, dst, src) })
 	case "u4":
-		return fill(h, n, func(i int) uint32 { return order.Uint32(raw[4*i:]) }), nil
+		return fill(h, n, r, func(dst []uint32, src []byte) error { return numbersOf(order, dst, src) })
+	case "u8":
+		return fill(h, n, r, func(dst []uint64, src []byte) error { return numbersOf(order, dst, src) })
+	case "b1":
+		return fill(h, n, r, func(dst []bool, src []byte) error { return numbersOf(order, dst, src) })
 	}
-	return fill(h, n, func(i int) uint64 { return order.Uint64(raw[8*i:]) }), nil
+	return fill(h, n, r, func(dst []string, src []byte) (err error) {
+		for i := range dst {
+			if dst[i], err = text(h.kind, src[i*h.size:(i+1)*h.size], order); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func fill[T any](h header, n int, at func(int) T) []T {
+func numbersOf[T any](order binary.ByteOrder, dst []T, src []byte) error {
+	_, err := binary.Decode(src, order, dst)
+	return err
+}
+
+// partBytes is how many bytes of the data are read at a time, of elements that are no longer.
+const partBytes = 1 << 16
+
+// fill reads n elements, a part at a time, to where they belong in C order.
+func fill[T any](h header, n int, r io.Reader, decode func(dst []T, src []byte) error) ([]T, error) {
 	out := make([]T, n)
-	for i := range out {
-		out[i] = at(i)
+	most := max(1, partBytes/max(h.size, 1))
+	part, next := make([]byte, min(n, most)*h.size), outOfOrder(h)
+	var moved []T
+	if next != nil {
+		moved = make([]T, min(n, most))
 	}
-	return cOrder(h, out)
+	for done := 0; done < n; {
+		k := min(most, n-done)
+		src := part[:k*h.size]
+		if err := readFull(r, src, "truncated: the data end too early"); err != nil {
+			return nil, err
+		}
+		dst := out[done : done+k]
+		if next != nil {
+			dst = moved[:k]
+		}
+		if err := decode(dst, src); err != nil {
+			return nil, err
+		}
+		if next != nil {
+			for _, v := range dst {
+				out[next()] = v
+			}
+		}
+		done += k
+	}
+	return out, nil
 }
 
-// cOrder turns Fortran order, where the first index runs fastest, into C order.
-func cOrder[T any](h header, src []T) []T {
-	if !h.fortran || len(h.shape) < 2 || len(src) < 2 {
-		return src
+// outOfOrder counts the places in C order of elements in Fortran's, where the first index runs fastest; it is nil where the two are the same.
+func outOfOrder(h header) func() int {
+	if !h.fortran || len(h.shape) < 2 {
+		return nil
 	}
-	stride := make([]int, len(h.shape))
-	step := 1
-	for k, d := range h.shape {
+	stride, index := make([]int, len(h.shape)), make([]int, len(h.shape))
+	for k, step := len(stride)-1, 1; k >= 0; k-- {
 		stride[k] = step
-		step *= d
+		step *= h.shape[k]
 	}
-	out := make([]T, len(src))
-	index := make([]int, len(h.shape))
-	from := 0
-	for i := range out {
-		out[i] = src[from]
-		for k := len(index) - 1; k >= 0; k-- {
+	at := 0
+	return func() int {
+		here := at
+		for k := range index {
 			index[k]++
-			from += stride[k]
-			if index[k] < h.shape[k] {
+			if at += stride[k]; index[k] < h.shape[k] {
 				break
 			}
-			from -= index[k] * stride[k]
+			at -= index[k] * stride[k]
 			index[k] = 0
 		}
+		return here
 	}
-	return out
 }
 
 // text decodes one string element: code points of four bytes, or bytes; both padded with zeros at the end.

@@ -2,11 +2,14 @@ package npy
 
 import (
 	"archive/zip"
-	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
+
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 )
 
 // Named is a member of an archive.
@@ -16,71 +19,70 @@ type Named struct {
 }
 
 // ReadZipFile reads every array of an .npz file.
-func ReadZipFile(name string) (map[string]Array, error) {
-	f, st, err := open(name)
+func ReadZipFile(ctx context.Context, name string) (map[string]Array, error) {
+	f, err := bounded.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return ReadZip(name, f, st.Size())
+	return ReadZip(ctx, name, f, f.Size)
 }
 
-// ReadZip reads every array of an archive of size bytes; name is what errors call it. Its members share one limit, MaxBytes.
-func ReadZip(name string, r io.ReaderAt, size int64) (map[string]Array, error) {
-	z, err := zip.NewReader(r, size)
-	if err != nil {
-		return nil, &FormatError{name, "not an .npz file: " + strings.TrimPrefix(err.Error(), "zip: ")}
+const (
+	maxDirectory = 4 << 20 // bytes of an archive's list of members, of which the reader makes ten times as many in memory
+	maxDeflation = 1032    // bytes that a byte can expand to: a bit for 258 twice, the length and the distance
+)
+
+// ReadZip reads every array of an archive of size bytes; name is what errors call it.
+func ReadZip(ctx context.Context, name string, r io.ReaderAt, size int64) (map[string]Array, error) {
+	list := &directory{r: r, left: maxDirectory}
+	z, err := zip.NewReader(list, size)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", name, ctx.Err())
+	case err != nil:
+		return nil, &FormatError{File: name, Reason: "not an .npz file: " + strings.TrimPrefix(err.Error(), "zip: ")}
 	}
+	list.left = math.MaxInt
 	out := make(map[string]Array)
-	left := int64(MaxBytes)
 	for _, f := range z.File {
 		key, ok := strings.CutSuffix(f.Name, ".npy")
 		if !ok {
-			return nil, &FormatError{name, fmt.Sprintf("member %q is not an .npy file", f.Name)}
+			return nil, &FormatError{File: name, Reason: fmt.Sprintf("member %q is not an .npy file", f.Name)}
 		}
 		if _, twice := out[key]; twice {
-			return nil, &FormatError{name, fmt.Sprintf("member %q occurs twice", f.Name)}
+			return nil, &FormatError{File: name, Reason: fmt.Sprintf("member %q occurs twice", f.Name)}
 		}
-		a, used, err := readMember(name+":"+key, f, left)
-		if err != nil {
+		if out[key], err = readMember(ctx, name+":"+key, f, size); err != nil {
 			return nil, err
 		}
-		left -= used
-		out[key] = a
 	}
 	return out, nil
 }
 
-func readMember(name string, f *zip.File, limit int64) (Array, int64, error) {
+func readMember(ctx context.Context, name string, f *zip.File, archive int64) (Array, error) {
+	if most := min(f.CompressedSize64, uint64(archive)); f.UncompressedSize64/maxDeflation > most {
+		return Array{}, &FormatError{File: name, Reason: fmt.Sprintf("%d bytes cannot be %d compressed", f.UncompressedSize64, most)}
+	}
 	rc, err := f.Open()
 	if err != nil {
-		return Array{}, 0, &FormatError{name, strings.TrimPrefix(err.Error(), "zip: ")}
+		return Array{}, &FormatError{File: name, Reason: strings.TrimPrefix(err.Error(), "zip: ")}
 	}
 	defer rc.Close()
-	count := &counter{r: rc}
-	br := bufio.NewReader(count)
-	a, err := read(name, br, limit)
-	if err != nil {
-		return Array{}, 0, err
-	}
-	// Reading to the end lets the zip reader check its sum.
-	switch _, err := br.ReadByte(); {
-	case err == nil:
-		return Array{}, 0, &FormatError{name, "bytes follow the array"}
-	case err != io.EOF:
-		return Array{}, 0, &FormatError{name, strings.TrimPrefix(err.Error(), "zip: ")}
-	}
-	return a, count.n, nil
+	return Read(ctx, name, rc, int64(f.UncompressedSize64))
 }
 
-type counter struct {
-	r io.Reader
-	n int64
+// directory is an archive of which only so much may be read.
+type directory struct {
+	r    io.ReaderAt
+	left int
 }
 
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
+func (d *directory) ReadAt(p []byte, at int64) (int, error) {
+	if d.left -= len(p); d.left < 0 {
+		return 0, fmt.Errorf("its directory has more than %d bytes", maxDirectory)
+	}
+	n, err := d.r.ReadAt(p, at)
 	return n, err
 }
 

@@ -26,6 +26,24 @@ func Rows(x []float32, columns, rows int, shape []int, r Range) (image.Image, er
 	return lay(x, columns*rows, columns, shape, r)
 }
 
+const maxPixels = 1 << 28
+
+// Check refuses n images that are too large for a picture, before there are any.
+func Check(n int, shape []int) error {
+	zoom := zoomOf(shape)
+	pixels := float64(n) // which are many, not exact
+	for _, d := range shape[1:] {
+		pixels *= float64(d*zoom + gap)
+	}
+	if pixels > maxPixels {
+		return fmt.Errorf("a picture of %d images of shape %v has %.2g pixels, and may have %d", n, shape, pixels, maxPixels)
+	}
+	return nil
+}
+
+// zoomOf is by how much images are magnified.
+func zoomOf(shape []int) int { return max(1, min(8, 64/max(shape[1], shape[2]))) }
+
 func lay(x []float32, n, columns int, shape []int, r Range) (image.Image, error) {
 	if len(shape) != 3 || shape[0] != 1 && shape[0] != 3 {
 		return nil, fmt.Errorf("a picture needs samples of shape [1 height width] or [3 height width], not %v", shape)
@@ -35,7 +53,10 @@ func lay(x []float32, n, columns int, shape []int, r Range) (image.Image, error)
 		return nil, fmt.Errorf("%d numbers are not %d images of shape %v", len(x), n, shape)
 	}
 	rows := (n + columns - 1) / columns
-	zoom := max(1, min(8, 64/max(h, w)))
+	if err := Check(n, shape); err != nil {
+		return nil, err
+	}
+	zoom := zoomOf(shape)
 	bounds := image.Rect(0, 0, columns*(w*zoom+gap)+gap, rows*(h*zoom+gap)+gap)
 	var img draw.Image = image.NewNRGBA(bounds)
 	if c == 1 { // a third less to store

@@ -38,6 +38,22 @@ func TestGrid(t *testing.T) {
 	}
 }
 
+// A grid is rounded up to a rectangle, and an image to eight pixels and a gap.
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		n     int
+		shape []int
+		ok    bool
+	}{
+		{1, []int{1, 1, 1}, true}, {1 << 21, []int{1, 1, 1}, true}, {1 << 22, []int{1, 1, 1}, false}, {1, []int{3, 1 << 14, 1 << 13}, true}, {1, []int{3, 1 << 14, 1 << 14}, false},
+		{math.MaxInt, []int{1, 1 << 30, 1 << 30}, false},
+	} {
+		if err := Check(c.n, c.shape); (err == nil) != c.ok {
+			t.Errorf("%d of %v: %v", c.n, c.shape, err)
+		}
+	}
+}
+
 func TestScatter(t *testing.T) {
 	for _, points := range [][]float32{
 		{1, 2}, // one point: no extent

@@ -214,12 +214,17 @@ func (e *em) sar(a vec, n uint8) vec       { d := e.v(); e.VPSRAD(operand.U8(n),
 func (e *em) toInt(a vec) vec              { d := e.v(); e.VCVTPS2DQ(a, d); return d }
 func (e *em) toFloat(a vec) vec            { d := e.v(); e.VCVTDQ2PS(a, d); return d }
 
-func (e *em) round(a vec) vec {
+// How to round: to the nearest, ties to even; down; up.
+const nearestEven, down, up = 8, 9, 10
+
+func (e *em) round(a vec) vec { return e.toward(nearestEven, a) }
+
+func (e *em) toward(how uint8, a vec) vec {
 	d := e.v()
 	if e.avx512 {
-		e.VRNDSCALEPS(operand.U8(8), a, d)
+		e.VRNDSCALEPS(operand.U8(how), a, d)
 	} else {
-		e.VROUNDPS(operand.U8(8), a, d)
+		e.VROUNDPS(operand.U8(how), a, d)
 	}
 	return d
 }
@@ -506,6 +511,9 @@ var elemOps = []elemOp{
 	{name: "Neg", body: func(e *em, x, y, p, q vec) vec { return e.neg(x) }},
 	{name: "Abs", body: func(e *em, x, y, p, q vec) vec { return e.abs(x) }},
 	{name: "Sqrt", body: func(e *em, x, y, p, q vec) vec { d := e.v(); e.VSQRTPS(x, d); return d }},
+	{name: "Floor", body: func(e *em, x, y, p, q vec) vec { return e.toward(down, x) }},
+	{name: "Ceil", body: func(e *em, x, y, p, q vec) vec { return e.toward(up, x) }},
+	{name: "Round", body: func(e *em, x, y, p, q vec) vec { return e.round(x) }},
 	{name: "Relu", body: func(e *em, x, y, p, q vec) vec { return e.max(e.xor(x, x), x) }},
 	{name: "LeakyRelu", p: true, body: func(e *em, x, y, p, q vec) vec { return e.pick(lt, x, e.c(0), e.mul(x, p), x) }},
 	{name: "Clip", p: true, q: true, body: func(e *em, x, y, p, q vec) vec { return e.min(q, e.max(p, x)) }},

@@ -279,6 +279,9 @@ var neonBodies = map[string]func(e *nem, x, y, p, q vr) vr{
 	"Neg":        func(e *nem, x, y, p, q vr) vr { return e.neg(x) },
 	"Abs":        func(e *nem, x, y, p, q vr) vr { return e.abs(x) },
 	"Sqrt":       func(e *nem, x, y, p, q vr) vr { return e.Op("FSQRT.4S", x) },
+	"Floor":      func(e *nem, x, y, p, q vr) vr { return e.Op("FRINTM.4S", x) },
+	"Ceil":       func(e *nem, x, y, p, q vr) vr { return e.Op("FRINTP.4S", x) },
+	"Round":      func(e *nem, x, y, p, q vr) vr { return e.round(x) },
 	"Relu":       func(e *nem, x, y, p, q vr) vr { return e.max(x, e.c(0)) },
 	"LeakyRelu":  func(e *nem, x, y, p, q vr) vr { return e.less(x, e.c(0), e.mul(x, p), x) },
 	"Clip": func(e *nem, x, y, p, q vr) vr {

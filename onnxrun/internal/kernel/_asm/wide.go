@@ -51,10 +51,10 @@ func (w wide) emit(c *build.Context) {
 			spread[i] = c.YMM()
 		}
 	}
-	// walk visits all sums beside their elements of c.
-	walk := func(f func(m operand.Mem, r reg.Register)) {
-		c.MOVQ(field(tC), reg.R8)
-		c.MOVQ(field(tCrow), reg.R10)
+	// walk visits all sums beside their elements of c, or of what is added.
+	walk := func(base, row int, f func(m operand.Mem, r reg.Register)) {
+		c.MOVQ(field(base), reg.R8)
+		c.MOVQ(field(row), reg.R10)
 		c.SHLQ(operand.U8(2), reg.R10)
 		for r := 0; r < w.rows; r++ {
 			for v := 0; v < vecs; v++ {
@@ -67,7 +67,7 @@ func (w wide) emit(c *build.Context) {
 	}
 	c.CMPQ(field(tAcc), operand.U8(0))
 	c.JEQ(operand.LabelRef("zero"))
-	walk(func(m operand.Mem, r reg.Register) { c.VMOVUPS(m, r) })
+	walk(tC, tCrow, func(m operand.Mem, r reg.Register) { c.VMOVUPS(m, r) })
 	c.JMP(operand.LabelRef("bias"))
 	c.Label("zero")
 	for _, s := range sums {
@@ -140,7 +140,11 @@ func (w wide) emit(c *build.Context) {
 	c.DECQ(reg.RCX)
 	c.JNE(operand.LabelRef("one"))
 	c.Label("store")
-	walk(func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
+	c.CMPQ(field(tAdd), operand.U8(0))
+	c.JEQ(operand.LabelRef("write"))
+	walk(tAdd, tAddrow, func(m operand.Mem, r reg.Register) { c.VADDPS(m, r, r) })
+	c.Label("write")
+	walk(tC, tCrow, func(m operand.Mem, r reg.Register) { c.VMOVUPS(r, m) })
 	c.VZEROUPPER()
 	c.RET()
 }

@@ -87,6 +87,7 @@ func (e *em) horner(z vec, cs ...float64) vec {
 
 // Integers.
 func (e *em) addd(a vec, b operand.Op) vec { d := e.v(); e.VPADDD(b, a, d); return d }
+func (e *em) addq(a vec, b operand.Op) vec { d := e.v(); e.VPADDQ(b, a, d); return d }
 func (e *em) shl(a vec, n uint8) vec       { d := e.v(); e.VPSLLQ(operand.U8(n), a, d); return d }
 func (e *em) shr(a vec, n uint8) vec       { d := e.v(); e.VPSRLQ(operand.U8(n), a, d); return d }
 
@@ -110,14 +111,17 @@ func (e *em) or(a vec, b operand.Op) vec {
 	return d
 }
 
-// xor3 is a ^ b ^ c; it overwrites a.
-func (e *em) xor3(a, b, c vec) {
+// xor3 is a ^ b ^ k in the low words, k one word in memory; it may overwrite a.
+func (e *em) xor3(a, b vec, k operand.Mem) vec {
 	if e.avx512 {
-		e.VPTERNLOGQ(operand.U8(0x96), c, b, a)
-		return
+		e.VPTERNLOGD_BCST(operand.U8(0x96), k, b, a)
+		return a
 	}
-	e.VPXOR(b, a, a)
-	e.VPXOR(c, a, a)
+	d := e.v()
+	e.VPBROADCASTD(k, d)
+	e.VPXOR(d, b, d)
+	e.VPXOR(d, a, d)
+	return d
 }
 
 // flip is a with its sign changed where bit 63 of s is set.
@@ -131,15 +135,18 @@ func (e *em) flip(a, s vec) vec {
 	return d
 }
 
-// low32 is the low half of each lane under the given high half.
-func (e *em) low32(a vec, high uint32) vec {
-	m := e.i(uint64(high) << 32)
+// low is the masked bits of each lane under those of a power of 2.
+func (e *em) low(a vec, mask uint64, power float64) vec {
+	m := e.f(power)
 	if e.avx512 {
-		d := e.load(e.i(1<<32 - 1))
+		d := e.load(e.i(mask))
 		e.VPTERNLOGQ(operand.U8(0xEA), m, a, d) // d&a | m
 		return d
 	}
-	d := e.v()
-	e.VPBLENDD(operand.U8(0xAA), m, a, d)
-	return d
+	if mask == 1<<32-1 {
+		d := e.v()
+		e.VPBLENDD(operand.U8(0xAA), m, a, d)
+		return d
+	}
+	return e.or(e.and(a, e.i(mask)), m)
 }

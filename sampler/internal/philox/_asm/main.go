@@ -33,6 +33,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	for _, f := range file.Functions() {
+		merge(f)
+	}
 	if err := pass.Compile.Execute(file); err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,8 @@ import (
 // bits, so that one multiplication makes both halves of a product and nothing
 // is shuffled; what is above bit 31 of a lane is left over and ignored. Of
 // pairs 1 only the first two normals of a block are made, and half of the
-// transformation.
+// transformation. Beside the transformation the words of the next blocks are
+// made; those of the last blocks' next are thrown away.
 func (e *em) normals(pairs int) {
 	name, isa, halves, width := "normals", "AVX2", 2, 32
 	if e.avx512 {
@@ -33,42 +34,59 @@ func (e *em) normals(pairs int) {
 	e.Doc(name+" "+about[0], about[1])
 	dst, n := e.Load(e.Param("dst"), e.GP64()), e.Load(e.Param("n"), e.GP64())
 	ctr, keys := e.Load(e.Param("ctr"), e.GP64()), e.Load(e.Param("keys"), e.GP64())
-	// The words of all four indices, and the counters' first words.
-	scratch := e.AllocLocal(5 * 64)
-	first := scratch.Offset(4 * 64)
+	// The words of the blocks at hand and of the next, and the counters' first words.
+	scratch := e.AllocLocal(9 * 64)
+	first := scratch.Offset(8 * 64)
+	now, next := e.GP64(), e.GP64()
+	e.LEAQ(scratch, now)
+	e.LEAQ(scratch.Offset(4*64), next)
 	for h := 0; h < halves; h++ {
 		e.VMOVUPD(e.load(operand.Mem{Base: ctr, Disp: h * width}), first.Offset(h*width))
 	}
+	lanes := func(h int) (operand.Mem, operand.Mem) {
+		return operand.Mem{Base: ctr, Disp: h * width}, first.Offset(h * width)
+	}
+	c, f := lanes(0)
+	e.words(pairs, c, f, keys, now)
 	e.Label("group")
-	e.words(pairs, halves, width, ctr, keys, scratch, first)
-	// All radii first: their long chains of divisions and roots then overlap.
-	var r, even, odd [4]vec
-	at := func(j, h int) operand.Mem { return scratch.Offset(j*64 + h*width) }
-	each := func(f func(k, j, h int)) {
-		for k := 0; k < pairs*halves; k++ {
-			f(k, k/halves*2, k%halves)
+	for h := 0; h < halves; h++ {
+		word := func(j int) vec { return e.load(operand.Mem{Base: now, Disp: j * 64}) }
+		var r, sin, cos [2]vec
+		log := func(j int) { r[j] = e.sqrt(e.minusTwoLog(word(2 * j))) }
+		turn := func(j int) { sin[j], cos[j] = e.sincosTurn(word(2*j + 1)) }
+		var z []vec
+		multiply := func(j int) { z = append(z, e.round32(e.mul(r[j], cos[j])), e.round32(e.mul(r[j], sin[j]))) }
+		c, f := lanes((h + 1) % halves)
+		streams := []func(){func() { e.words(pairs, c, f, keys, next) }}
+		if e.avx512 {
+			for j := range pairs {
+				streams = append(streams, func() { log(j) })
+			}
+			streams = append(streams, func() {
+				for j := range pairs {
+					turn(j)
+				}
+			})
+		} else { // whose registers are enough for no more
+			streams = append(streams, func() {
+				for j := range pairs {
+					log(j)
+				}
+				for j := range pairs {
+					turn(j)
+					multiply(j)
+				}
+			})
 		}
-	}
-	each(func(k, j, h int) { r[k] = e.sqrt(e.mul(e.logUnit(e.load(at(j, h))), e.f(-2))) })
-	each(func(k, j, h int) {
-		sin, cos := e.sincosTurn(e.load(at(j+1, h)))
-		even[k], odd[k] = e.round32(e.mul(r[k], cos)), e.round32(e.mul(r[k], sin))
-	})
-	var z []vec
-	for j := 0; j < pairs; j++ {
-		if halves == 2 {
-			z = append(z, e.both128(even[2*j:]), e.both128(odd[2*j:]))
-		} else {
-			z = append(z, even[j], odd[j])
+		e.beside(streams...)
+		for j := len(z) / 2; j < pairs; j++ {
+			multiply(j)
 		}
+		e.write(z, dst)
+		now, next = next, now
 	}
-	if pairs == 1 {
-		l, h := e.unpack(z[0], z[1])
-		e.inOrder(l, h, dst, 0, 32)
-		e.ADDQ(operand.U8(64), dst)
-	} else {
-		e.transpose([4]vec(z), dst)
-		e.ADDQ(operand.U8(128), dst)
+	if halves == 1 {
+		e.XCHGQ(now, next)
 	}
 	e.DECQ(n)
 	e.JNE(operand.LabelRef("group"))
@@ -76,36 +94,26 @@ func (e *em) normals(pairs int) {
 	e.RET()
 }
 
-// words makes the ten rounds of Philox4x32, keeps the words of so many pairs,
-// and moves the counters on.
-func (e *em) words(pairs, halves, width int, ctr, keys reg.Register, scratch, first operand.Mem) {
-	var x [2][4]vec
-	for h := 0; h < halves; h++ {
-		x[h][0] = e.load(first.Offset(h * width))
-		e.VMOVUPD(e.addd(x[h][0], e.i(8)), first.Offset(h*width))
-		for j := 1; j < 4; j++ {
-			x[h][j] = e.load(operand.Mem{Base: ctr, Disp: j*64 + h*width})
-		}
+// words makes the ten rounds of Philox4x32 with the counters of ctr, whose first words
+// are moved on, and puts the words of so many pairs to dst.
+func (e *em) words(pairs int, ctr, first operand.Mem, keys, dst reg.Register) {
+	var v [4]vec
+	v[0] = e.load(first)
+	e.VMOVUPD(e.addd(v[0], e.i(8)), first)
+	for j := 1; j < 4; j++ {
+		v[j] = e.load(ctr.Offset(j * 64))
 	}
 	for round := 0; round < 10; round++ {
-		k0, k1 := e.v(), e.v()
-		e.VPBROADCASTD(operand.Mem{Base: keys, Disp: 8 * round}, k0)
-		e.VPBROADCASTD(operand.Mem{Base: keys, Disp: 8*round + 4}, k1)
-		for h := 0; h < halves; h++ {
-			v := &x[h]
-			p, q := e.v(), e.v()
-			e.VPMULUDQ(e.i(0xD2511F53), v[0], p)
-			e.VPMULUDQ(e.i(0xCD9E8D57), v[2], q)
-			hiP, hiQ := e.shr(p, 32), e.shr(q, 32)
-			e.xor3(hiQ, v[1], k0)
-			e.xor3(hiP, v[3], k1)
-			*v = [4]vec{hiQ, q, hiP, p}
+		p, q := e.v(), e.v()
+		e.VPMULUDQ(e.i(0xD2511F53), v[0], p)
+		e.VPMULUDQ(e.i(0xCD9E8D57), v[2], q)
+		v = [4]vec{
+			e.xor3(e.shr(q, 32), v[1], operand.Mem{Base: keys, Disp: 8 * round}), q,
+			e.xor3(e.shr(p, 32), v[3], operand.Mem{Base: keys, Disp: 8*round + 4}), p,
 		}
 	}
-	for h := 0; h < halves; h++ {
-		for j := 0; j < 2*pairs; j++ {
-			e.VMOVUPD(x[h][j], scratch.Offset(j*64+h*width))
-		}
+	for j := 0; j < 2*pairs; j++ {
+		e.VMOVUPD(v[j], operand.Mem{Base: dst, Disp: j * 64})
 	}
 }
 
@@ -123,10 +131,9 @@ func (e *em) round32(a vec) vec {
 
 const two52 = 1 << 52
 
-// exactly is the low word of each lane, converted.
-func (e *em) exactly(w vec) vec { return e.low32(w, 0x43300000) } // + 2⁵²
-
-func (e *em) logUnit(w vec) vec {
+// minusTwoLog is −2 ln((w+½)2⁻³²): the generic code's logarithm with all that is added
+// doubled, which rounds nothing else, and its sign.
+func (e *em) minusTwoLog(w vec) vec {
 	const (
 		ln2Hi = 6.93147180369123816490e-01
 		ln2Lo = 1.90821492927058770002e-10
@@ -138,30 +145,22 @@ func (e *em) logUnit(w vec) vec {
 		l6    = 1.531383769920937332e-01
 		l7    = 1.479819860511658591e-01
 	)
-	u := e.add(e.sub(e.exactly(w), e.f(two52)), e.f(0.5))
-	kf := e.sub(e.or(e.shr(u, 52), e.f(two52)), e.f(two52+1054))
-	m := e.or(e.and(u, e.i(two52-1)), e.i(1022<<52))
-	root := e.i(0x3FE6A09E667F3BCD) // √½, rounded up
-	if e.avx512 {
-		less := e.K()
-		e.VCMPPD(operand.U8(1), root, m, less)
-		e.VADDPD(m, m, less, m)
-		e.VSUBPD(e.f(1), kf, less, kf)
-	} else {
-		less := e.v()
-		e.VCMPPD(operand.U8(1), root, m, less)
-		m, kf = e.add(m, e.and(less, m)), e.sub(kf, e.and(less, e.f(1)))
-	}
+	const root = 0x3FE6A09E667F3BCD // √½, rounded up
+	u := e.sub(e.low(w, 1<<32-1, two52), e.f(two52-0.5))
+	// From √½ on the sum's exponent is one more: u = m·2^k with m in [√½, √2).
+	a := e.addq(u, e.i(1023<<52-root))
+	kf := e.sub(e.or(e.shr(a, 52), e.f(two52)), e.f(two52+1055))
+	m := e.addq(e.and(a, e.i(1<<52-1)), e.i(root))
 	f := e.sub(m, e.f(1))
 	s := e.div(f, e.add(f, e.f(2)))
 	s2 := e.mul(s, s)
 	s4 := e.mul(s2, s2)
-	a := e.horner(s4, l7, l5, l3, l1)
-	b := e.horner(s4, l6, l4, l2)
-	r := e.add(e.mul(s2, a), e.mul(s4, b))
-	half := e.mul(e.mul(f, e.f(0.5)), f)
-	t := e.add(e.mul(s, e.add(half, r)), e.mul(kf, e.f(ln2Lo)))
-	return e.sub(e.mul(kf, e.f(ln2Hi)), e.sub(e.sub(half, t), f))
+	p := e.horner(s4, 2*l7, 2*l5, 2*l3, 2*l1)
+	q := e.horner(s4, 2*l6, 2*l4, 2*l2)
+	r := e.add(e.mul(s2, p), e.mul(s4, q))
+	half := e.mul(f, f)
+	t := e.add(e.mul(s, e.add(half, r)), e.mul(kf, e.f(2*ln2Lo)))
+	return e.sub(e.sub(e.sub(half, t), e.add(f, f)), e.mul(kf, e.f(2*ln2Hi)))
 }
 
 func (e *em) sincosTurn(w vec) (sin, cos vec) {
@@ -181,7 +180,7 @@ func (e *em) sincosTurn(w vec) (sin, cos vec) {
 	)
 	// Bits 30 and 31 of t are the quarter; below, the rest from −2²⁹.
 	t := e.addd(w, e.both(1<<29))
-	rest := e.sub(e.exactly(e.and(t, e.i(1<<30-1))), e.f(two52+1<<29))
+	rest := e.sub(e.low(t, 1<<30-1, two52), e.f(two52+1<<29))
 	x := e.mul(e.add(rest, e.f(0.5)), e.f(math.Pi/(1<<31)))
 	z := e.mul(x, x)
 	s := e.add(e.mul(e.mul(z, x), e.horner(z, s6, s5, s4, s3, s2, s1)), x)
@@ -204,45 +203,48 @@ func (e *em) sincosTurn(w vec) (sin, cos vec) {
 	return e.flip(sin, e.shl(t, 32)), e.flip(cos, e.shl(e.addd(t, e.both(1<<30)), 32))
 }
 
-// both128 puts two halves together.
-func (e *em) both128(h []vec) vec {
-	d := e.YMM()
-	e.VINSERTF128(operand.U8(1), h[1], h[0].AsY(), d)
-	return d
-}
-
-// transpose writes the normals of 8 blocks, z_j of all of them in z[j], block
-// after block.
-func (e *em) transpose(z [4]vec, dst reg.Register) {
-	join := func(a, b vec) (l, h vec) {
-		l, h = e.YMM(), e.YMM()
-		e.VUNPCKLPD(b, a, l)
-		e.VUNPCKHPD(b, a, h)
+// write puts the normals of the blocks, z_j of all of them in z[j], block after
+// block, and moves dst on.
+func (e *em) write(z []vec, dst reg.Register) {
+	v := func() vec { return e.XMM() }
+	size := 16
+	if e.avx512 {
+		v = func() vec { return e.YMM() }
+		size = 32
+	}
+	// In either half of 128 bits.
+	pair := func(a, b vec) (l, h vec) {
+		l, h = v(), v()
+		e.VUNPCKLPS(b, a, l)
+		e.VUNPCKHPS(b, a, h)
 		return l, h
 	}
-	a, b := e.unpack(z[0], z[1])
-	c, d := e.unpack(z[2], z[3])
-	b04, b15 := join(a, c)
-	b26, b37 := join(b, d)
-	e.inOrder(b04, b15, dst, 0, 64)
-	e.inOrder(b26, b37, dst, 32, 64)
-}
-
-// unpack puts the values of a and b alternately, those of either half's lower
-// pairs in l.
-func (e *em) unpack(a, b vec) (l, h vec) {
-	l, h = e.YMM(), e.YMM()
-	e.VUNPCKLPS(b, a, l)
-	e.VUNPCKHPS(b, a, h)
-	return l, h
-}
-
-// inOrder writes the lower halves of a and b at a place, and the upper ones
-// behind it by a gap.
-func (e *em) inOrder(a, b vec, dst reg.Register, at, gap int) {
-	l, h := e.YMM(), e.YMM()
-	e.VPERM2F128(operand.U8(0x20), b, a, l)
-	e.VPERM2F128(operand.U8(0x31), b, a, h)
-	e.VMOVUPS(l, operand.Mem{Base: dst, Disp: at})
-	e.VMOVUPS(h, operand.Mem{Base: dst, Disp: at + gap})
+	l, h := pair(z[0], z[1])
+	rows := []vec{l, h}
+	if len(z) == 4 {
+		l2, h2 := pair(z[2], z[3])
+		rows = nil
+		for _, p := range [][2]vec{{l, l2}, {h, h2}} {
+			a, b := v(), v()
+			e.VUNPCKLPD(p[1], p[0], a)
+			e.VUNPCKHPD(p[1], p[0], b)
+			rows = append(rows, a, b)
+		}
+	}
+	if e.avx512 {
+		// The lower halves first.
+		var all []vec
+		for _, imm := range []uint8{0, 3} {
+			for k := 0; k < len(rows); k += 2 {
+				d := v()
+				e.VSHUFF64X2(operand.U8(imm), rows[k+1], rows[k], d)
+				all = append(all, d)
+			}
+		}
+		rows = all
+	}
+	for k, r := range rows {
+		e.VMOVUPS(r, operand.Mem{Base: dst, Disp: k * size})
+	}
+	e.ADDQ(operand.U32(uint32(len(rows)*size)), dst)
 }
