@@ -151,7 +151,8 @@ func TestOneValueAsManyOutputs(t *testing.T) {
 // compiles, and what is read far from where it is made is right.
 func TestLongAndWideGraphs(t *testing.T) {
 	const n = 10_000
-	g := message(nil).with(11, valueInfo("v0", onnx.Float, []int{2})).with(5, tensorProto("one", made(onnx.Float, []int{1}, func([]int) float64 { return 1 })))
+	g := message(nil).with(11, valueInfo("v0", onnx.Float, []int{2})).with(5, tensorProto("one", made(onnx.Float, []int{1}, func([]int) float64 { return 1 }))).
+		with(5, tensorProto("axis", &array{onnx.Int64, []int{1}, []float64{0}}))
 	names := make([]string, n+1)
 	for i := range names {
 		names[i] = fmt.Sprint("v", i)
@@ -162,7 +163,14 @@ func TestLongAndWideGraphs(t *testing.T) {
 	g = g.with(1, nodeProto("Sub", []string{names[n], names[3]}, []string{"far"}, nil))
 	g = g.with(1, nodeProto("Max", names, []string{"wide"}, nil))
 	g = g.with(1, nodeProto("Split", []string{names[7]}, []string{"first", "second"}, map[string]any{"axis": 0, "num_outputs": 2}))
-	for _, out := range []string{"far", "wide", "first", "second"} {
+	const views = 30_000 // which look like the end of an attention
+	last := "v0"
+	for i := range views {
+		next := fmt.Sprint("view", i)
+		g = g.with(1, nodeProto([]string{"Unsqueeze", "Squeeze"}[i%2], []string{last, "axis"}, []string{next}, nil))
+		last = next
+	}
+	for _, out := range []string{"far", "wide", "first", "second", last} {
 		g = g.with(12, valueInfo(out, onnx.Float, nil))
 	}
 	m, err := onnxrun.Parse(modelProto(18, g))
@@ -174,7 +182,7 @@ func TestLongAndWideGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range [][]float32{{n - 3, n - 3}, {n + 5, n - 5}, {12}, {2}} {
+	for i, want := range [][]float32{{n - 3, n - 3}, {n + 5, n - 5}, {12}, {2}, {5, -5}} {
 		if got := out[i].Data.([]float32); !slices.Equal(got, want) {
 			t.Errorf("output %d is %v, want %v", i, got, want)
 		}

@@ -64,6 +64,10 @@ func (g *graph) join(want func(*node) bool) error {
 			if n.out[0] == nil { // only later outputs are read: no pattern ends so
 				continue
 			}
+			if err := stopped(g.ctx); err != nil {
+				return err
+			}
+			m.left = reach
 			fused := f.try(m, n)
 			if fused == nil || !want(fused) {
 				continue
@@ -95,10 +99,23 @@ type matcher struct {
 	readers map[*value]int // the graph's outputs count as readers
 	reader  map[*value]*node
 	packs   *ops.Packs
+	left    int // how many nodes more are looked at for the pattern that is tried
+}
+
+// reach is how many nodes a pattern is looked for among, four times what any takes: a long
+// chain of nodes that may belong to one would be walked from each of them.
+const reach = 128
+
+// made is the node that makes v, for walks up from a node; nil when they go on too long.
+func (m *matcher) made(v *value) *node {
+	if m.left--; m.left < 0 {
+		return nil
+	}
+	return m.maker[v]
 }
 
 func newMatcher(g *graph) *matcher {
-	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs}
+	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs, reach}
 	for _, n := range g.nodes {
 		for _, v := range n.out {
 			if v != nil {
@@ -119,7 +136,7 @@ func newMatcher(g *graph) *matcher {
 // from is the node that makes v, when it is the given operator and v has that
 // many readers; 0 allows any number.
 func (m *matcher) from(v *value, domain, op string, readers int) *node {
-	n := m.maker[v]
+	n := m.made(v)
 	if n == nil || n.src.Domain != domain || n.src.Op != op || n.out[0] != v || readers > 0 && m.readers[v] != readers {
 		return nil
 	}
