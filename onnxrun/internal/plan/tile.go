@@ -153,6 +153,9 @@ func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
 	if err != nil || !l.whole.alike(small) { // the batch size is written into the graph
 		return nil, stopped(l.whole.ctx)
 	}
+	if few, ok := small.rowwise(); !ok || few != n { // sizes are
+		return nil, nil
+	}
 	small.alone = true
 	if err = l.finish(small); err != nil {
 		return nil, stopped(l.whole.ctx)
