@@ -109,7 +109,7 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	}
 	if !IsFloat32(dtype) {
 		k.Algo = "loops"
-		k.WorkerScratch = 8 * a.total
+		k.WorkerScratch = room(8, a.total)
 		k.Bind = a.loops
 		return k, nil
 	}
@@ -123,7 +123,7 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	a.packK, a.packV = reserve(room(4, kv, a.packLk)), reserve(room(4, kv, a.packV1))
 	// As many rows as keep their scores in the second-level cache.
 	a.rows = min(max(1, (64<<10)/max(1, a.total)), 64, max(1, a.q.length))
-	k.WorkerScratch = 4 * a.rows * a.total
+	k.WorkerScratch = room(4, a.rows, a.total)
 	k.Bind = a.bind
 	return k, nil
 }

@@ -118,7 +118,7 @@ func lowerDFT(c *Call) (*Kernel, error) {
 	out.Shape[axis], out.Shape[rank-1] = kept, parts
 	inner := elems(x.Shape[axis+1 : rank-1])
 	g := dftGeometry{outer: elems(x.Shape[:axis]), have: x.Shape[axis], inner: inner, in: x.Shape[rank-1], out: parts}
-	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, Scratch: room(16, n), FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		d, tasks := newDFT(n, inverse, &m)
 		d.kept, d.mirrored, d.given = kept, mirrored, min(n, g.have)
 		if mirrored {
@@ -189,7 +189,7 @@ func lowerSTFT(c *Call) (*Kernel, error) {
 		kept = n/2 + 1
 	}
 	out := Type{DType: x.DType, Shape: []int{x.Shape[0], frames, kept, 2}}
-	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, Scratch: room(16, n), FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		d, tasks := newDFT(n, false, &m)
 		d.kept, d.given = kept, n
 		if x.DType == onnx.Double {

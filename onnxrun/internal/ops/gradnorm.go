@@ -134,7 +134,7 @@ func lowerNormGrad(c *Call) (*Kernel, error) {
 		}
 		size := x.Shape[1] / groups
 		v.unit = size / gcd(size, Block) * Block
-		k.WorkerScratch = 4*tileLen + 8*min(v.unit, (x.Shape[1]+Block-1)/Block*Block)*elems(x.Shape[2:])
+		k.WorkerScratch = 4*tileLen + room(8, min(v.unit, (x.Shape[1]+Block-1)/Block*Block), elems(x.Shape[2:]))
 		k.Bind = v.bindBlocked
 	default:
 		k.WorkerScratch = 4 * tileLen

@@ -158,7 +158,7 @@ func lowerDet(c *Call) (*Kernel, error) {
 	if err := c.checkSize(Type{Shape: []int{n, n, 8}}); err != nil {
 		return nil, err
 	}
-	return &Kernel{Out: []Type{out}, WorkerScratch: 8 * n * n, FLOPs: float64(t.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, WorkerScratch: room(8, n, n), FLOPs: float64(t.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		if t.DType == onnx.Double {
 			return det[float64](m, n)
 		}
