@@ -17,8 +17,8 @@ type FileInfo struct {
 	Producer    string           // name and version of what wrote the file
 	Graph       string           // name of the graph
 	Opset       map[string]int64 // domain → version; "" is ai.onnx
-	Operators   map[string]int   // how often each occurs in the main graph, constants left out
-	Parameters  int64            // elements of the floating-point weights
+	Operators   map[string]int   // how often each occurs, in bodies and in functions where they are called as well; constants left out
+	Parameters  int64            // elements of the floating-point weights, those of bodies as well
 	WeightBytes int64            // of all constants, as the file stores them
 }
 
@@ -45,7 +45,8 @@ type FileNode struct {
 
 // Inspect describes the model at path, whether it can run or not. Nothing is
 // computed, and no memory is taken for weights. Errors are a *FormatError, a
-// *LimitError or one of package os.
+// *LimitError or one of package os; beside one of the first two there is a
+// description all the same, as far as the file could be read.
 func Inspect(ctx context.Context, path string) (*Description, error) {
 	return Config{}.Inspect(ctx, path)
 }
@@ -53,13 +54,14 @@ func Inspect(ctx context.Context, path string) (*Description, error) {
 // Inspect is the function Inspect within this configuration's limits.
 func (c Config) Inspect(ctx context.Context, path string) (*Description, error) {
 	file, err := onnx.Describe(ctx, path, onnx.Limits(c.Limits))
-	if err != nil {
+	if file == nil {
 		return nil, err
 	}
 	defer file.Close()
 	d := &Description{FileInfo: fileInfo(file), Metadata: maps.Clone(file.Metadata), Values: map[string]Info{}}
-	if d.Unsupported, err = plan.Unsupported(file); err != nil {
-		return nil, inFile(err, path)
+	var invalid error
+	if d.Unsupported, invalid = plan.Unsupported(file); err == nil {
+		err = inFile(invalid, path)
 	}
 	g := file.Graph
 	list := func(of []int) []Info {
@@ -74,7 +76,7 @@ func (c Config) Inspect(ctx context.Context, path string) (*Description, error) 
 		d.Values[v.Name] = Info{v.Name, v.DType, v.Dims}
 	}
 	d.nodes(g, false)
-	return d, nil
+	return d, err
 }
 
 // nodes lists the nodes of a graph, each with those of its bodies after it.
@@ -115,16 +117,31 @@ func fileInfo(file *onnx.Model) FileInfo {
 		Opset:     maps.Clone(file.Opset),
 		Operators: map[string]int{},
 	}
-	for i := range file.Graph.Nodes {
-		f.Operators[file.Graph.Nodes[i].Op]++
-	}
-	for _, w := range file.Graph.Weights {
+	f.count(file.Graph, map[*onnx.Tensor]bool{})
+	return f
+}
+
+// count adds the operators of a graph and its bodies, and their weights: one that a
+// function has once for all its calls is one.
+func (f *FileInfo) count(g *onnx.Graph, seen map[*onnx.Tensor]bool) {
+	for _, w := range g.Weights {
+		if seen[w] {
+			continue
+		}
+		seen[w] = true
 		if ops.IsFloat32(w.DType) || w.DType == onnx.Double {
 			f.Parameters += int64(w.Elems())
 		}
-		f.WeightBytes += int64(len(w.Raw))
+		f.WeightBytes += int64(w.Elems() * w.DType.Size())
 	}
-	return f
+	for i := range g.Nodes {
+		f.Operators[g.Nodes[i].Op]++
+		for _, a := range g.Nodes[i].Attrs {
+			if a.Graph != nil {
+				f.count(a.Graph, seen)
+			}
+		}
+	}
 }
 
 // Shapes follows the shapes of inputs through the model: the shape of every value

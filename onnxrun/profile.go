@@ -2,6 +2,7 @@ package onnxrun
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"sampleonnx/onnxrun/internal/plan"
@@ -11,7 +12,7 @@ import (
 type Stats struct {
 	Nodes  []NodeStats // in running order
 	FLOPs  float64     // multiplications and additions of one run
-	Memory int         // bytes of the arena: everything but the weights
+	Memory int         // bytes that a run works in: everything but the weights
 	Out    []int       // where each output comes from, as in NodeStats.From
 }
 
@@ -47,7 +48,7 @@ func (m *Model) Plan(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 		return nil, err
 	}
 	w := pl.Wiring()
-	s := &Stats{Memory: pl.Arena, Out: w.Out}
+	s := &Stats{Memory: int(min(pl.Arena+pl.Tables, math.MaxInt)), Out: w.Out}
 	for i, n := range pl.Nodes() {
 		s.FLOPs += n.FLOPs
 		s.Nodes = append(s.Nodes, NodeStats{Name: n.Name, Op: n.Op, Algo: n.Algo, Shape: n.Out.Shape, FLOPs: n.FLOPs, From: w.From[i]})

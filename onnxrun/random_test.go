@@ -111,6 +111,42 @@ func TestRandomConfigurations(t *testing.T) {
 	t.Logf("%d configurations, %d wrong", count, failed.Load())
 }
 
+// FuzzRandom is TestRandomConfigurations where the input decides: the first byte on the
+// family, each one after it on the next draw.
+func FuzzRandom(f *testing.F) {
+	for i := range randomFamilies {
+		f.Add([]byte{byte(i), byte(37 * i), byte(101 * i)})
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		if len(choices) == 0 {
+			return
+		}
+		r := rand.New(&decided{choices[1:], rand.NewPCG(1, 1)})
+		var c *randomNode
+		for c == nil {
+			c = randomFamilies[int(choices[0])%len(randomFamilies)].draw(r)
+		}
+		if g := surround(r, c); g.check() != nil {
+			t.Errorf("%s: %v", g, g.check())
+		}
+	})
+}
+
+// decided draws as bytes say, and by itself when there are no more of them.
+type decided struct {
+	choices []byte
+	rest    rand.Source
+}
+
+func (d *decided) Uint64() uint64 {
+	x := d.rest.Uint64()
+	if len(d.choices) > 0 { // the bits that count most
+		x = x>>8 | uint64(d.choices[0])<<56
+		d.choices = d.choices[1:]
+	}
+	return x
+}
+
 // A surrounded node is a configuration with what is computed before and after it.
 type surrounded struct {
 	*randomNode

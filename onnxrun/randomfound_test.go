@@ -43,6 +43,10 @@ func TestFoundConfigurations(t *testing.T) {
 			randomNode{op: "Resize", opset: 11, attrs: map[string]any{"mode": "linear", "coordinate_transformation_mode": "tf_half_pixel_for_nn"},
 				in: []*array{of(onnx.Float, []int{1, 2, 2}, 0, 1, 2, 3), of(onnx.Float, []int{0}), of(onnx.Float, []int{3}, 1, 1, 1)}, fixed: []bool{false, true, true}},
 			of(onnx.Float, []int{1, 2, 2}, 0, 1, 2, 3)},
+		{"sizes that hold the batch size leave no tiles of fewer rows",
+			randomNode{op: "Resize", opset: 13, attrs: map[string]any{"mode": "linear"},
+				in: []*array{of(onnx.Float, []int{6, 1}, 0, 1, 2, 3, 4, 5), nil, nil, int64s(6, 99)}, fixed: []bool{false, false, false, true}},
+			made(onnx.Float, []int{6, 99}, func(at []int) float64 { return float64(at[0]) })},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			w.node.want = func([]*array) []*array { return []*array{w.want} }

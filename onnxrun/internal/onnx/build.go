@@ -109,10 +109,69 @@ func (b *builder) graph(pg *protoGraph, outer *scope) (*Graph, error) {
 	return g, throughOnnxGo(b.p.ctx, g)
 }
 
+// listed is a graph as far as it was read, and as it stands in the file: a value for
+// each name, whoever makes it.
+func (pg *protoGraph) listed(opset map[string]int64) *Graph {
+	g := &Graph{Weights: map[int]*Tensor{}}
+	values := map[string]int{"": -1}
+	value := func(name string) int {
+		v, ok := values[name]
+		if !ok {
+			v = len(g.Values)
+			values[name] = v
+			g.Values = append(g.Values, Value{Name: name})
+		}
+		return v
+	}
+	all := func(names []string) []int {
+		list := make([]int, len(names))
+		for i, name := range names {
+			list[i] = value(name)
+		}
+		return list
+	}
+	declared := func(list []protoValue) (of []int) {
+		for _, pv := range list {
+			if v := value(pv.name); v >= 0 {
+				g.Values[v].DType, g.Values[v].Dims = pv.dtype, pv.dims
+				of = append(of, v)
+			}
+		}
+		return of
+	}
+	for _, init := range pg.initializers {
+		if v := value(init.name); v >= 0 {
+			g.Weights[v] = &Tensor{DType: init.tensor.DType, Shape: init.tensor.Shape}
+		}
+	}
+	declared(pg.info)
+	for _, v := range declared(pg.inputs) {
+		if g.Weights[v] == nil {
+			g.Inputs = append(g.Inputs, v)
+		}
+	}
+	g.Outputs = declared(pg.outputs)
+	for _, pn := range pg.nodes {
+		if pn.op == "" {
+			continue // where reading stopped
+		}
+		n := Node{Name: pn.name, Op: pn.op, Domain: pn.domain, Version: opset[pn.domain], Inputs: all(pn.in), Outputs: all(pn.out), Attrs: map[string]Attr{}}
+		for _, a := range pn.attrs {
+			val := Attr{Kind: a.val.Kind}
+			if a.graph != nil {
+				val.Graph = a.graph.listed(opset)
+			}
+			n.Attrs[a.name] = val
+		}
+		g.Nodes = append(g.Nodes, n)
+	}
+	return g
+}
+
 // enter goes one level down, into a body or a call.
 func (b *builder) enter() (leave func(), err error) {
 	if b.depth++; b.depth > b.p.lim.Depth {
-		return nil, &LimitError{What: "depth of subgraphs and function calls", Limit: "Depth", Got: int64(b.depth), Max: int64(b.p.lim.Depth)}
+		return nil, Over("depth of subgraphs and function calls", "Depth", int64(b.depth), int64(b.p.lim.Depth))
 	}
 	return func() { b.depth-- }, nil
 }
@@ -136,22 +195,13 @@ func (s *scope) define(name string) (int, error) {
 			return 0, s.b.p.err
 		}
 	}
-	if err := s.b.charge(1); err != nil {
-		return 0, err
+	if !s.b.p.charge(1) {
+		return 0, s.b.p.err
 	}
 	v := len(s.g.Values)
 	s.g.Values = append(s.g.Values, Value{Name: full})
 	s.names[name] = v
 	return v, nil
-}
-
-// charge counts what building adds to the fields of the file: inlining and
-// captured values repeat them.
-func (b *builder) charge(n int) error {
-	if b.p.fieldsRead += n; b.p.fieldsRead > b.p.lim.Fields {
-		return &LimitError{What: "protobuf fields", Limit: "Fields", Got: int64(b.p.fieldsRead), Max: int64(b.p.lim.Fields)}
-	}
-	return nil
 }
 
 // lookup finds the value that name stands for, in the graphs around s too.
@@ -166,8 +216,8 @@ func (s *scope) lookup(name string) (int, error) {
 	if err != nil || o < 0 {
 		return o, err
 	}
-	if err := s.b.charge(1); err != nil {
-		return 0, err
+	if !s.b.p.charge(1) {
+		return 0, s.b.p.err
 	}
 	v := len(s.g.Values)
 	s.g.Values = append(s.g.Values, s.outer.g.Values[o])
@@ -208,7 +258,7 @@ func (s *scope) declare(pv protoValue) {
 func (s *scope) nodes(list []protoNode) error {
 	p := s.b.p
 	if s.b.nodes += len(list); s.b.nodes > p.lim.Nodes {
-		return &LimitError{What: "nodes", Limit: "Nodes", Got: int64(s.b.nodes), Max: int64(p.lim.Nodes)}
+		return Over("nodes", "Nodes", int64(s.b.nodes), int64(p.lim.Nodes))
 	}
 	outputs := make([][]int, len(list))
 	for i := range list {
@@ -216,8 +266,8 @@ func (s *scope) nodes(list []protoNode) error {
 			return p.err
 		}
 		n := &list[i]
-		if err := s.b.charge(len(n.in) + len(n.out) + len(n.attrs)); err != nil {
-			return err
+		if !p.charge(len(n.in) + len(n.out) + len(n.attrs)) {
+			return p.err
 		}
 		outputs[i] = make([]int, len(n.out))
 		for j, name := range n.out {
@@ -272,7 +322,9 @@ func (s *scope) node(n *protoNode, i int, outputs []int) error {
 		}
 		inputs[j] = v
 	}
-	if fn := s.b.model.functions[functionKey{n.domain, n.op, n.overload}]; fn != nil {
+	// A function of an operator's name stands in for the operator: onnx.proto leaves
+	// it open, and what a file defines itself it means.
+	if fn := s.b.model.functions[functionKey{n.domain, n.op, n.overload}]; fn != nil && n.domain != Reserved {
 		return s.inline(fn, n, i, inputs, outputs)
 	}
 	version, err := s.version(n.domain)
@@ -313,20 +365,19 @@ func (s *scope) nodeName(n *protoNode) (string, error) {
 }
 
 // version is the operator set version imported for a domain: by the function
-// whose body this is, else by the model.
+// whose body this is, else by the model. Of a domain that is not the standard's, all
+// that it is for is to be told: 0 for none.
 func (s *scope) version(domain string) (int64, error) {
 	if s.call != nil {
 		if v, ok := s.call.fn.opset[domain]; ok {
 			return v, nil
 		}
 	}
-	if v, ok := s.b.model.opset[domain]; ok {
-		return v, nil
+	v, ok := s.b.model.opset[domain]
+	if !ok && domain == "" {
+		return 0, errors.New(`the model imports no operator set for domain "ai.onnx"`)
 	}
-	if domain == "" {
-		domain = "ai.onnx"
-	}
-	return 0, fmt.Errorf("the model imports no operator set for domain %q", domain)
+	return v, nil
 }
 
 // attrs resolves a node's attributes: references to a function call's

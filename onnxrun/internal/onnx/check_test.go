@@ -68,7 +68,7 @@ func checkGraph(g, outer *Graph) error {
 				}
 			}
 		}
-		if n.Version < 1 || n.Op == "" || len(n.Outputs) == 0 {
+		if n.Version < 1 && n.Domain == "" || n.Op == "" || len(n.Outputs) == 0 {
 			return fmt.Errorf("%s has opset %d and %d outputs", n.Where(), n.Version, len(n.Outputs))
 		}
 		for _, v := range n.Outputs {

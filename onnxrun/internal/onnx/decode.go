@@ -1,6 +1,9 @@
 package onnx
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The proto types hold what the protobuf messages of onnx.proto say, before
 // names are resolved and functions inlined. Numbers in the decoders below are
@@ -73,6 +76,7 @@ func (p *parser) model(msg []byte) *protoModel {
 		metadata:  map[string]string{},
 		functions: map[functionKey]*protoFunction{},
 	}
+	var graph *field // last, so that where it is damaged the rest is known
 	for f := range p.fields(msg) {
 		switch f.num {
 		case 1:
@@ -82,10 +86,10 @@ func (p *parser) model(msg []byte) *protoModel {
 		case 3:
 			m.producerVersion = p.name(f)
 		case 7:
-			if m.graph != nil {
+			if graph != nil {
 				p.fail("the model has two graphs, want one")
 			}
-			m.graph = p.graph(p.bytes(f))
+			graph = &f
 		case 8:
 			p.opsetImport(p.bytes(f), m.opset)
 		case 14:
@@ -99,9 +103,12 @@ func (p *parser) model(msg []byte) *protoModel {
 			m.functions[fn.functionKey] = fn
 		}
 	}
+	if graph != nil && p.err == nil {
+		m.graph = p.graph(p.bytes(*graph))
+	}
 	switch {
 	case p.err != nil:
-	case m.graph == nil:
+	case graph == nil:
 		p.fail("no graph in %d bytes: not an ONNX model", len(msg))
 	case m.irVersion < 1:
 		p.fail("ir_version is %d, want at least 1: not an ONNX model", m.irVersion)
@@ -140,7 +147,7 @@ func (p *parser) entry(msg []byte) (key, value string) {
 		case 1:
 			key = p.name(f)
 		case 2:
-			value = string(p.bytes(f))
+			value = p.text(f)
 		}
 	}
 	return key, value
@@ -268,13 +275,14 @@ func (p *parser) attr(msg []byte) protoAttr {
 		case 21:
 			a.ref = p.name(f)
 		case 20:
-			kind = AttrKind(p.int(f))
+			// No kind is below 0 or above an int32.
+			kind = AttrKind(min(max(p.int(f), -1), math.MaxInt32))
 		case 2:
 			a.val.Float = p.float(f)
 		case 3:
 			a.val.Int = p.int(f)
 		case 4:
-			a.val.String = string(p.bytes(f))
+			a.val.String = p.text(f)
 		case 5:
 			_, a.val.Tensor = p.tensor(p.bytes(f))
 		case 6:
@@ -284,7 +292,7 @@ func (p *parser) attr(msg []byte) protoAttr {
 		case 8:
 			a.val.Ints = p.ints(f, a.val.Ints)
 		case 9:
-			a.val.Strings = append(a.val.Strings, string(p.bytes(f)))
+			a.val.Strings = append(a.val.Strings, p.text(f))
 		}
 	}
 	if kind == 0 {
@@ -331,7 +339,7 @@ func (p *parser) typ(msg []byte, v *protoValue) {
 			for f := range p.fields(p.bytes(f)) {
 				switch f.num {
 				case 1:
-					v.dtype = DType(p.int(f))
+					v.dtype = p.dtype(f)
 				case 2:
 					v.dims = p.dims(p.bytes(f))
 				}

@@ -53,7 +53,8 @@
 // What can a function see? Its inputs alone, and the attributes of its call,
 // through references; one that the call leaves out takes the function's
 // default or is left out. Its nodes run at the operator set version that the
-// function imports. A graph cannot be passed as an attribute.
+// function imports. A graph cannot be passed as an attribute. A function of an
+// operator's name is called in its place.
 //
 // What of strings and 4- or 8-bit floats? Such a tensor keeps its type and
 // shape and has no Raw, so that a file is refused only if a node uses it, by
@@ -63,11 +64,14 @@
 //
 // Where may external data lie? In the model's folder or below it, in regular
 // files, symbolic links followed as long as they stay inside. In a Hugging
-// Face cache, where snapshots/REVISION/model.onnx is a link into blobs, inside
-// means in the same repository. A checksum, where there is one, is verified.
+// Face cache, where snapshots/REVISION/model.onnx is a link into blobs, they may
+// lead into these blobs as well. A checksum, where there is one, is verified.
 //
 // How is a hostile file kept cheap? Most of what is allocated is proportional
-// to fields read, and fields are counted, also those that inlining repeats;
-// nodes, names, depth and bytes of constants have limits of their own.
-// Everything is linear in what was read.
+// to fields read and elements of lists, and these are counted, also those that
+// inlining repeats; nodes, names and other text, depth and bytes of constants have
+// limits of their own. Everything is linear in what was read.
+//
+// What is known of a file that is damaged? What stands beside the graph, and the
+// graph up to the damage: Describe gives it beside the error.
 package onnx

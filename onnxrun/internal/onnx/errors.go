@@ -29,7 +29,7 @@ type Unsupported struct {
 	Node    string // the node's name; "" when it has none
 	Op      string
 	Domain  string
-	Version int64
+	Version int64 // 0 when the model imports no operator set of the domain
 	Reason  string
 }
 
@@ -41,7 +41,10 @@ func (u Unsupported) String() string {
 	if u.Domain != "" {
 		op = u.Domain + "." + u.Op
 	}
-	return fmt.Sprintf("node %q (%s, opset %d): %s", u.Node, op, u.Version, u.Reason)
+	if u.Version > 0 {
+		op += fmt.Sprintf(", opset %d", u.Version)
+	}
+	return fmt.Sprintf("node %q (%s): %s", u.Node, op, u.Reason)
 }
 
 func (e *UnsupportedError) Error() string {

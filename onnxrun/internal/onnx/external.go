@@ -54,13 +54,13 @@ func (x *externalFiles) view(p *parser, ref externalRef, n int64) []byte {
 	offset, length := int64(0), n
 	var err error
 	if ref.offset != "" {
-		if offset, err = strconv.ParseInt(ref.offset, 10, 64); err != nil || offset < 0 {
+		if offset, err = digits(ref.offset); err != nil {
 			p.fail("offset %.40q of external data is not a number of bytes", ref.offset)
 			return nil
 		}
 	}
 	if ref.length != "" {
-		if length, err = strconv.ParseInt(ref.length, 10, 64); err != nil || length < 0 {
+		if length, err = digits(ref.length); err != nil {
 			p.fail("length %.40q of external data is not a number of bytes", ref.length)
 			return nil
 		}
@@ -103,9 +103,15 @@ func (x *externalFiles) view(p *parser, ref externalRef, n int64) []byte {
 	return f.data[offset : offset+length : offset+length]
 }
 
+// digits is a number that is written without a sign.
+func digits(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
+}
+
 func (x *externalFiles) file(p *parser, location string) *externalFile {
 	// Only plain relative names: a model may not point outside its own folder.
-	if location == "" || !fs.ValidPath(path.Clean(location)) || !filepath.IsLocal(filepath.FromSlash(location)) {
+	if location == "" || strings.HasSuffix(location, "/") || !fs.ValidPath(path.Clean(location)) || !filepath.IsLocal(filepath.FromSlash(location)) {
 		p.fail("external file %.200q: want a relative path that stays beside the model", location)
 		return nil
 	}
@@ -148,33 +154,18 @@ func reason(err error) string {
 }
 
 // beside makes an externalFiles that maps files in the folder of a model file.
-// os.Root keeps every path, symbolic links included, inside that folder.
 func beside(modelPath string) *externalFiles {
 	x := &externalFiles{files: map[string]*externalFile{}}
-	var root *os.Root
-	var sub string
+	var from *folder
 	x.open = func(_ context.Context, location string, limit int64) ([]byte, error) {
-		if root == nil {
-			var dir string
-			dir, sub = dataRoot(filepath.Dir(modelPath))
-			r, err := os.OpenRoot(dir)
-			if err != nil {
+		if from == nil {
+			var err error
+			if from, err = openFolder(filepath.Dir(modelPath)); err != nil {
 				return nil, err
 			}
-			root = r
-			x.closers = append(x.closers, r.Close)
+			x.closers = append(x.closers, from.close)
 		}
-		name := filepath.Join(sub, filepath.FromSlash(location))
-		// Opening a pipe would wait for its writer: look before opening, and
-		// again at what was opened.
-		info, err := root.Stat(name)
-		if err != nil {
-			return nil, err
-		}
-		if err := regular(info); err != nil {
-			return nil, err
-		}
-		f, err := root.Open(name)
+		f, err := from.open(filepath.FromSlash(location))
 		if err != nil {
 			return nil, err
 		}
@@ -190,29 +181,69 @@ func beside(modelPath string) *externalFiles {
 	return x
 }
 
-// dataRoot is the folder that external data may not leave, and the model's
-// place in it: the model's own folder, except in a Hugging Face cache, where
-// snapshots/REVISION holds links into blobs; there it is the repository's.
-func dataRoot(dir string) (root, sub string) {
-	abs, err := filepath.Abs(dir)
+// A folder is where a model lies. os.Root keeps every path, symbolic links included,
+// inside it; except that in a Hugging Face cache, where snapshots/REVISION holds links
+// into the folder blobs of the repository, a link may lead there.
+type folder struct {
+	dir   string
+	root  *os.Root
+	blobs *os.Root // nil where there are none
+}
+
+func openFolder(dir string) (*folder, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return dir, "."
+		return nil, err
 	}
-	for d := abs; ; {
-		parent := filepath.Dir(d)
-		if parent == d {
-			return dir, "."
-		}
-		if filepath.Base(parent) == "snapshots" {
-			repo := filepath.Dir(parent)
-			if info, err := os.Stat(filepath.Join(repo, "blobs")); err == nil && info.IsDir() {
-				if rel, err := filepath.Rel(repo, abs); err == nil {
-					return repo, rel
-				}
+	f := &folder{dir: dir, root: root}
+	if blobs := blobsOf(dir); blobs != "" {
+		f.blobs, _ = os.OpenRoot(blobs) // else the links lead out of the folder
+	}
+	return f, nil
+}
+
+func (f *folder) close() error {
+	if f.blobs != nil {
+		f.blobs.Close()
+	}
+	return f.root.Close()
+}
+
+func (f *folder) open(name string) (*os.File, error) {
+	file, err := f.root.OpenFile(name, openFlags, 0)
+	if err == nil || f.blobs == nil {
+		return file, err
+	}
+	target, e := filepath.EvalSymlinks(filepath.Join(f.dir, name))
+	if e != nil {
+		return nil, err
+	}
+	// Wherever the link leads by the time that it is opened, it is in blobs.
+	in, e := filepath.Rel(f.blobs.Name(), target)
+	if e != nil || !filepath.IsLocal(in) {
+		return nil, err
+	}
+	return f.blobs.OpenFile(in, openFlags, 0)
+}
+
+// blobsOf is the folder blobs of the repository that dir is a snapshot of, or lies
+// in one; "" for any other dir.
+func blobsOf(dir string) string {
+	at, err := filepath.Abs(dir)
+	if err == nil {
+		at, err = filepath.EvalSymlinks(at)
+	}
+	for err == nil && at != filepath.Dir(at) {
+		up := filepath.Dir(at)
+		if filepath.Base(up) == "snapshots" {
+			blobs := filepath.Join(filepath.Dir(up), "blobs")
+			if info, err := os.Lstat(blobs); err == nil && info.IsDir() {
+				return blobs
 			}
 		}
-		d = parent
+		at = up
 	}
+	return ""
 }
 
 func regular(info fs.FileInfo) error {
@@ -237,7 +268,7 @@ func mapRegular(f *os.File, limit int64) (data []byte, unmap func() error, err e
 	}
 	size := info.Size()
 	if size > limit || size > math.MaxInt {
-		return nil, nil, &LimitError{What: "bytes of " + strconv.Quote(filepath.Base(f.Name())), Limit: "FileBytes", Got: size, Max: limit}
+		return nil, nil, Over("bytes of "+strconv.Quote(filepath.Base(f.Name())), "FileBytes", size, limit)
 	}
 	if size == 0 {
 		return nil, func() error { return nil }, nil
@@ -290,6 +321,12 @@ func readRegular(ctx context.Context, fsys fs.FS, name string, limit, memory int
 		return nil, err
 	}
 	defer f.Close()
+	if info, err = f.Stat(); err != nil { // what was looked at need not be what was opened
+		return nil, err
+	}
+	if err := regular(info); err != nil {
+		return nil, err
+	}
 	// The size is a hint: what is read is what counts.
 	var b bytes.Buffer
 	if size := info.Size(); size > 0 && size <= limit {
@@ -301,7 +338,7 @@ func readRegular(ctx context.Context, fsys fs.FS, name string, limit, memory int
 	}
 	if n == limit {
 		if m, _ := f.Read(make([]byte, 1)); m > 0 {
-			return nil, &LimitError{What: "bytes of " + strconv.Quote(path.Base(name)), Limit: field, Got: max(info.Size(), limit+1), Max: limit}
+			return nil, Over("bytes of "+strconv.Quote(path.Base(name)), field, max(info.Size(), limit+1), limit)
 		}
 	}
 	return b.Bytes(), nil

@@ -39,6 +39,8 @@ func TestExternalData(t *testing.T) {
 		{"offset over 64 bits", []string{"location", "w.bin", "offset", "18446744073709551616"}, nil, "offset"},
 		{"negative offset", []string{"location", "w.bin", "offset", "-4"}, nil, "offset"},
 		{"length of another tensor", []string{"location", "w.bin", "length", "4"}, nil, "4 bytes, want 8"},
+		{"signed offset", []string{"location", "w.bin", "offset", "+4"}, nil, "offset"},
+		{"a file as a folder", []string{"location", "w.bin/"}, nil, "relative path"},
 		{"length not a number", []string{"location", "w.bin", "length", "many"}, nil, "length"},
 		{"wrong checksum", []string{"location", "w.bin", "checksum", "00"}, nil, "SHA-1"},
 		{"missing", []string{"location", "absent.bin"}, nil, `"absent.bin" is missing`},
@@ -149,6 +151,53 @@ func TestSymbolicLinks(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	})
+	t.Run("Hugging Face cache, otherwise linked", func(t *testing.T) {
+		dir := t.TempDir()
+		repo := filepath.Join(dir, "models--org--name")
+		snapshot := filepath.Join(repo, "snapshots", "0123abc")
+		write(t, filepath.Join(repo, "blobs", "m"), data)
+		write(t, filepath.Join(repo, "blobs", "w"), stored)
+		link(t, filepath.Join(repo, "blobs", "m"), filepath.Join(snapshot, "model.onnx")) // by absolute paths
+		link(t, filepath.Join(repo, "blobs", "w"), filepath.Join(snapshot, "w.bin"))
+		link(t, snapshot, filepath.Join(dir, "current")) // and the snapshot from elsewhere
+		link(t, repo, filepath.Join(dir, "name"))
+		for _, file := range []string{filepath.Join(snapshot, "model.onnx"), filepath.Join(dir, "current", "model.onnx"),
+			filepath.Join(dir, "name", "snapshots", "0123abc", "model.onnx")} {
+			if err := open(t, file); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("to what is in the cache's repository, but no blob", func(t *testing.T) {
+		for _, c := range []struct{ at, target string }{
+			{"snapshots/0123abc", "refs/main"},
+			{"snapshots/0123abc/onnx/deep", "secret"},
+			{"snapshots/0123abc", "snapshots/other/w"},
+			{"snapshots/0123abc", "blobs/out"},
+		} {
+			repo := t.TempDir()
+			write(t, filepath.Join(repo, "blobs", "m"), data)
+			for _, name := range []string{"refs/main", "secret", "snapshots/other/w"} {
+				write(t, filepath.Join(repo, name), stored)
+			}
+			link(t, filepath.Join("..", "refs", "main"), filepath.Join(repo, "blobs", "out"))
+			write(t, filepath.Join(repo, c.at, "model.onnx"), data)
+			to, err := filepath.Rel(filepath.Join(repo, c.at), filepath.Join(repo, c.target))
+			if err != nil {
+				t.Fatal(err)
+			}
+			link(t, to, filepath.Join(repo, c.at, "w.bin"))
+			wantErr[*FormatError](t, open(t, filepath.Join(repo, c.at, "model.onnx")), "w.bin", "escapes")
+		}
+	})
+	t.Run("a folder of blobs that is a link itself", func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "secrets", "w"), stored)
+		write(t, filepath.Join(dir, "repo", "snapshots", "0123abc", "model.onnx"), data)
+		link(t, filepath.Join("..", "secrets"), filepath.Join(dir, "repo", "blobs"))
+		link(t, filepath.Join("..", "..", "blobs", "w"), filepath.Join(dir, "repo", "snapshots", "0123abc", "w.bin"))
+		wantErr[*FormatError](t, open(t, filepath.Join(dir, "repo", "snapshots", "0123abc", "model.onnx")), "w.bin", "escapes")
 	})
 	t.Run("inside the folder", func(t *testing.T) {
 		dir := t.TempDir()

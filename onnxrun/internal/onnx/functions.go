@@ -64,8 +64,8 @@ func (s *scope) inline(fn *protoFunction, n *protoNode, i int, inputs, outputs [
 		results: map[string]int{},
 		call:    &call{fn: fn, prefix: prefix, attrs: attrs, parent: s.call},
 	}
-	if err := s.b.charge(len(fn.in) + len(fn.out)); err != nil {
-		return err
+	if !s.b.p.charge(len(fn.in) + len(fn.out)) {
+		return s.b.p.err
 	}
 	for j, name := range fn.in {
 		if _, ok := inner.names[name]; ok || name == "" {

@@ -2,6 +2,14 @@ package onnx
 
 import "math"
 
+const (
+	// Reserved is the domain of the operators that plans make by joining nodes. They
+	// trust their attributes: no file may name them.
+	Reserved = "sampleonnx"
+	// MaxRank is the number of dimensions that operators take.
+	MaxRank = 8
+)
+
 // Limits bounds what a file may ask for, so that no file can exhaust the
 // program that reads it. A field left 0 means its default. Going over a limit
 // is a *LimitError.
@@ -13,8 +21,8 @@ type Limits struct {
 	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000
 	Depth       int   // subgraphs inside subgraphs plus calls inside calls; default 32
 	NodeAttrs   int   // attributes of one node; default 256
-	Fields      int   // protobuf fields, which bound every list of the file; default 2,000,000
-	NameBytes   int64 // bytes of all names together; default 64 MiB
+	Fields      int   // protobuf fields and elements of attributes' lists, which bound every list of the file; default 2,000,000
+	NameBytes   int64 // bytes of all names and other text (metadata, attributes' strings) together; default 64 MiB
 	Files       int   // external data files; default 4,096
 }
 
@@ -46,8 +54,23 @@ func (l Limits) WithDefaults() Limits {
 	// Sizes in bytes of anything within these fit an int, on every machine.
 	l.FileBytes = min(l.FileBytes, math.MaxInt)
 	l.Memory = min(l.Memory, math.MaxInt)
-	l.TensorElems = min(l.TensorElems, math.MaxInt32, math.MaxInt/16)
+	l.TensorElems = min(l.TensorElems, mostOf["TensorElems"])
 	return l
+}
+
+// mostOf is what a limit can be raised to, where that is less than any number is:
+// more has no place in memory, or nothing takes it.
+var mostOf = map[string]int64{
+	"TensorElems": min(math.MaxInt32, math.MaxInt/16), "Rank": MaxRank, "Memory": math.MaxInt, "FileBytes": math.MaxInt,
+}
+
+// Over is the error for got where the field of Limits that is named, "" for none,
+// allows most. It does not name a field that raising is no help with.
+func Over(what, limit string, got, most int64) *LimitError {
+	if highest, ok := mostOf[limit]; ok && got > highest {
+		limit = ""
+	}
+	return &LimitError{What: what, Limit: limit, Got: got, Max: most}
 }
 
 // elements is the number of elements of a shape. The product of the dimensions

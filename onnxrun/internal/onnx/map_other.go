@@ -7,6 +7,9 @@ import (
 	"os"
 )
 
+// openFlags open a file that is to be read.
+const openFlags = os.O_RDONLY
+
 // mapFile reads size bytes of a regular file where there is no mapping that
 // every supported Go version offers.
 func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {

@@ -54,7 +54,7 @@ type Node struct {
 	Name    string
 	Op      string
 	Domain  string // "" is ai.onnx
-	Version int64  // the opset version the file imports for Domain
+	Version int64  // the opset version the file imports for Domain; 0 for none
 	Inputs  []int  // -1: an optional input left out
 	Outputs []int  // -1: an optional output left out
 	Attrs   map[string]Attr

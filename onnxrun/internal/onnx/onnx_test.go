@@ -11,10 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 func parseOK(t *testing.T, data []byte) *Model {
@@ -217,7 +220,7 @@ func TestInvalidGraphs(t *testing.T) {
 		{"no outputs", model(graphOf(input("x"), node("A", "x", "y"))), []string{"no outputs"}},
 		{"node without outputs", model(graphOf(input("x"), node("A", "x", ""), output("x"))), []string{"no outputs"}},
 		{"node without operator", model(graphOf(input("x"), node("", "x", "y"), output("y"))), []string{"no operator"}},
-		{"operator set not imported", model(graphOf(input("x"), node("A", "x", "y", domain("com.acme")), output("y"))), []string{`node "n_y" (A)`, "com.acme"}},
+		{"standard not imported", msg(nil).int(1, 8).bytes(7, graphOf(input("x"), node("A", "x", "y"), output("y"))).bytes(8, opset("com.acme", 1)), []string{`node "n_y" (A)`, "ai.onnx"}},
 		{"no operator set", msg(nil).int(1, 8).bytes(7, graphOf(input("x"), output("x"))), []string{"imports no operator set"}},
 		{"operator set 0", model(graphOf(input("x"), output("x")), msg(nil).bytes(8, opset("a", 0))), []string{"version 0"}},
 		{"operator set twice", model(graphOf(input("x"), output("x")), msg(nil).bytes(8, opset("ai.onnx", 11))), []string{"17", "11"}},
@@ -230,6 +233,8 @@ func TestInvalidGraphs(t *testing.T) {
 		{"attribute without a value", model(graphOf(node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a"))), output("y"))), []string{`"a"`, "no value"}},
 		{"tensor attribute without a value", model(graphOf(node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a").int(20, 4))), output("y"))), []string{`"a"`, "no value"}},
 		{"attribute of another type", model(graphOf(node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a").int(3, 1).int(20, 1))), output("y"))), []string{`"a"`}},
+		{"attribute type of more than 32 bits", model(graphOf(node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a").int(3, 1).int(20, 1<<32|2))), output("y"))), []string{`"a"`}},
+		{"element type of more than 32 bits", model(graphOf(msg(nil).bytes(11, msg(nil).text(1, "x").bytes(2, msg(nil).bytes(1, msg(nil).int(1, 1<<32|1)))), output("x"))), []string{`"x"`, "4294967297"}},
 		{"attribute type unknown", model(graphOf(node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a").int(20, 99))), output("y"))), []string{"99"}},
 		{"reference outside a function", model(graphOf(node("A", "", "y", attr("a", ref{"b", AttrInt})), output("y"))), []string{`"b"`, "function"}},
 		{"wrong wire type", model(graphOf(msg(nil).int(1, 5))), []string{"wire type"}},
@@ -661,6 +666,113 @@ func TestLimits(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestListsAreBounded: a list takes more memory than the bytes that it is packed
+// into. It is refused before it is unpacked.
+func TestListsAreBounded(t *testing.T) {
+	zeros := make([]byte, 8<<20)
+	list := func(num protowire.Number) msg {
+		return node("A", "", "y", msg(nil).bytes(5, msg(nil).text(1, "a").bytes(num, zeros)))
+	}
+	one := graphOf(input("x"), output("x"))
+	for _, c := range []struct {
+		name string
+		data []byte
+		lim  Limits
+		what string
+	}{
+		{"dims", model(graphOf(msg(nil).bytes(5, msg(nil).bytes(1, zeros)))), Limits{}, "dimensions of a tensor"},
+		{"integers of an attribute", model(graphOf(list(8))), Limits{}, "protobuf fields"},
+		{"floats of an attribute", model(graphOf(list(7), list(7))), Limits{}, "protobuf fields"},
+		{"text of an attribute", model(graphOf(list(4))), Limits{NameBytes: 1 << 20}, "text"},
+		{"texts of an attribute", model(graphOf(list(9))), Limits{NameBytes: 1 << 20}, "text"},
+		{"metadata", model(one, msg(nil).bytes(14, msg(nil).text(1, "k").bytes(2, zeros))), Limits{NameBytes: 1 << 20}, "text"},
+		{"external data", model(graphOf(initializer(tensor("w", Float, []int64{2}, external("location", string(zeros)))))), Limits{NameBytes: 1 << 20}, "text"},
+		{"elements", model(graphOf(initializer(tensor("w", Int64, []int64{8 << 20}, msg(nil).bytes(7, zeros))))), Limits{Memory: 32 << 20}, "bytes of constants"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var err error
+			if took := allocated(func() { _, err = Parse(t.Context(), c.data, c.lim) }); took > 10<<20 {
+				t.Errorf("%d bytes allocated", took)
+			}
+			wantErr[*LimitError](t, err, c.what)
+		})
+	}
+	t.Run("narrow elements", func(t *testing.T) {
+		data := model(graphOf(initializer(tensor("w", Uint8, []int64{8 << 20}, msg(nil).bytes(5, zeros))), output("w")))
+		var err error
+		if took := allocated(func() { _, err = Parse(t.Context(), data, Limits{}) }); took > 10<<20 || err != nil {
+			t.Errorf("%d bytes allocated, %v", took, err)
+		}
+	})
+}
+
+// allocated is the bytes that f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestAdvice: an error names the limit to raise where raising it is of help.
+func TestAdvice(t *testing.T) {
+	for _, c := range []struct {
+		data []byte
+		lim  Limits
+		want string
+	}{
+		{model(graphOf(initializer(floats("w", 1, 2, 3)), output("w"))), Limits{TensorElems: 2}, "TensorElems"},
+		{model(graphOf(initializer(tensor("w", Float, []int64{1 << 40})), output("w"))), Limits{}, ""},
+		{model(graphOf(input("x", int64(1)<<40), output("x"))), Limits{TensorElems: 2}, ""},
+		{model(graphOf(input("x", 1, 2, 3), output("x"))), Limits{Rank: 2}, "Rank"},
+		{model(graphOf(initializer(tensor("w", Float, make([]int64, 40))), output("w"))), Limits{}, ""},
+		{model(graphOf(initializer(tensor("w", Float, make([]int64, 9))), output("w"))), Limits{Rank: 3}, ""},
+	} {
+		_, err := Parse(t.Context(), c.data, c.lim)
+		if over, ok := errors.AsType[*LimitError](err); !ok || over.Limit != c.want || strings.Contains(err.Error(), "Limits.") != (c.want != "") {
+			t.Errorf("got %v, want one that names %q", err, c.want)
+		}
+	}
+}
+
+// TestDescribeWhatWasRead: of a file that breaks off in an error there is what stood
+// before.
+func TestDescribeWhatWasRead(t *testing.T) {
+	body := graphOf(node("Exp", "x", "z"), initializer(floats("v", 1)), output("z"))
+	fields := []msg{input("x", "n", 4), output("y", 1), initializer(floats("w", 1, 2)), node("Add", "x w", "a"), node("If", "a", "y", attr("then_branch", body))}
+	for name, bad := range map[string]msg{
+		"cycle":    node("Neg", "b", "b"),
+		"twice":    node("Neg", "x", "a"),
+		"dangling": node("Neg", "none", "b"),
+		"limit":    initializer(tensor("big", Float, []int64{1 << 40})),
+		"damaged":  node("Neg", "x", "b", msg(nil).bytes(5, msg(nil).text(1, "a"))),
+	} {
+		file := filepath.Join(t.TempDir(), "m.onnx")
+		write(t, file, model(graphOf(append(fields, bad)...), msg(nil).bytes(14, msg(nil).text(1, "k").text(2, "v"))))
+		m, err := Describe(t.Context(), file, Limits{})
+		if m == nil || err == nil || !strings.Contains(err.Error(), file) {
+			t.Fatalf("%s: got %v and %v", name, m, err)
+		}
+		if got := show(m.Graph); !strings.HasPrefix(got, "Add x w -> a\nIf a -> y\n") {
+			t.Errorf("%s: got nodes %s", name, got)
+		}
+		g := m.Graph
+		if w := weightOf(t, g, "w"); w.Elems() != 2 || len(g.Inputs) != 1 || len(g.Outputs) != 1 || len(g.Values[g.Inputs[0]].Dims) != 2 || g.Nodes[0].Version != 17 {
+			t.Errorf("%s: got %+v", name, g)
+		}
+		if b := g.Nodes[1].Attrs["then_branch"].Graph; b == nil || len(b.Nodes) != 1 || weightOf(t, b, "v").Elems() != 1 {
+			t.Errorf("%s: got body %+v", name, b)
+		}
+		if m.Metadata["k"] != "v" {
+			t.Errorf("%s: got metadata %v", name, m.Metadata)
+		}
+		if m, err := Open(t.Context(), file, Limits{}); m != nil || err == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
 }
 
 // doublings are n functions, each of which calls the next one twice.

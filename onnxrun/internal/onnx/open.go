@@ -19,21 +19,15 @@ func Open(ctx context.Context, path string, lim Limits) (*Model, error) {
 }
 
 // Describe is Open for a model that is not to run: what is not supported is noted
-// in Model.Unsupported and is no error.
+// in Model.Unsupported and is no error. Of a file that breaks the format, or a limit,
+// behind the place where its graph begins, it gives what was read before beside the
+// error: nodes in the order of the file, functions not inlined, weights without Raw.
 func Describe(ctx context.Context, path string, lim Limits) (*Model, error) {
 	lim = lim.WithDefaults()
 	if err := ctx.Err(); err != nil {
 		return nil, inFile(path, err)
 	}
-	// Opening a pipe would wait for its writer: look first.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("onnxrun: %w", err)
-	}
-	if err := regular(info); err != nil {
-		return nil, inFile(path, err)
-	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, openFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("onnxrun: %w", err)
 	}
@@ -67,16 +61,19 @@ func Load(ctx context.Context, fsys fs.FS, name string, lim Limits) (*Model, err
 func Parse(ctx context.Context, data []byte, lim Limits) (*Model, error) {
 	lim = lim.WithDefaults()
 	if int64(len(data)) > lim.FileBytes {
-		return nil, &LimitError{What: "bytes of the model", Limit: "FileBytes", Got: int64(len(data)), Max: lim.FileBytes}
+		return nil, Over("bytes of the model", "FileBytes", int64(len(data)), lim.FileBytes)
 	}
 	m, err := parse(ctx, data, lim, &externalFiles{})
 	return whole("", m, inFile("", err))
 }
 
-// whole refuses a model that is supported in part.
+// whole refuses a model that is supported, or was read, in part.
 func whole(name string, m *Model, err error) (*Model, error) {
-	if err != nil || len(m.Unsupported) == 0 {
-		return m, err
+	if err != nil {
+		return nil, err
+	}
+	if len(m.Unsupported) == 0 {
+		return m, nil
 	}
 	e := &UnsupportedError{File: name, Nodes: m.Unsupported}
 	if u := m.Unsupported[0]; u.Op == "" {
@@ -101,11 +98,12 @@ func closeAll(closers []func() error) error {
 	return errors.Join(errs...)
 }
 
-// parse decodes data; it closes ext's files when it fails.
-func parse(ctx context.Context, data []byte, lim Limits, ext *externalFiles) (_ *Model, err error) {
+// parse decodes data; it closes ext's files when it fails, and gives what Describe
+// gives then.
+func parse(ctx context.Context, data []byte, lim Limits, ext *externalFiles) (m *Model, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = &InternalError{Value: r, Stack: debug.Stack()}
+			m, err = nil, &InternalError{Value: r, Stack: debug.Stack()}
 			if changed(ext.mapped, r) {
 				err = ChangedError("")
 			}
@@ -121,26 +119,33 @@ func parse(ctx context.Context, data []byte, lim Limits, ext *externalFiles) (_ 
 			return nil, formatError("", "%s", what)
 		}
 	}
-	if p.err != nil {
+	if pm.graph == nil {
 		return nil, p.err
 	}
-	b := &builder{p: p, model: pm, lifted: map[listData]*Tensor{}}
-	g, err := b.graph(pm.graph, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &Model{
+	m = &Model{
 		IRVersion:       pm.irVersion,
 		Opset:           pm.opset,
 		Producer:        pm.producer,
 		ProducerVersion: pm.producerVersion,
 		Name:            pm.graph.name,
 		Metadata:        pm.metadata,
-		Graph:           g,
-		Unsupported:     b.unsupported,
-		closers:         ext.closers,
-		mapped:          ext.mapped,
-	}, nil
+	}
+	err = p.err
+	if err == nil {
+		b := &builder{p: p, model: pm, lifted: map[listData]*Tensor{}}
+		m.Graph, err = b.graph(pm.graph, nil)
+		m.Unsupported = b.unsupported
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, err
+	default:
+		m.Graph, m.Unsupported = pm.graph.listed(pm.opset), nil
+		return m, err
+	}
+	m.closers, m.mapped = ext.closers, ext.mapped
+	return m, nil
 }
 
 // inFile adds the file's name to an error.

@@ -19,9 +19,6 @@ var typedFields = map[protowire.Number]struct {
 	11: {"uint64_data", []DType{Uint64, Uint32}},
 }
 
-// lastDType is the highest element type that onnx.proto defines.
-const lastDType = 28
-
 // tensor reads a TensorProto. raw_data and packed floats become views of msg;
 // the other typed fields, whose encoding is not the elements' own, are
 // converted. A tensor of strings, or of an element type that this project does
@@ -40,12 +37,13 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 	for f := range p.fields(msg) {
 		switch f.num {
 		case 1:
+			if n := len(dims) + p.count(f); n > p.lim.Rank {
+				p.over("Rank", "dimensions of a tensor", int64(n), int64(p.lim.Rank))
+				break
+			}
 			dims = p.ints(f, dims)
 		case 2:
-			t.DType = DType(p.int(f))
-			if v := p.int(f); v != int64(t.DType) {
-				p.fail("element type %d is not one that ONNX defines", v)
-			}
+			t.DType = p.dtype(f)
 		case 3:
 			p.fail("the tensor is split into segments, which ONNX does not use")
 		case 4, 5, 7, 10, 11:
@@ -53,7 +51,7 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 				p.fail("both %s and %s are given, want one", typedFields[typed].name, typedFields[f.num].name)
 			}
 			typed = f.num
-			count += p.countTyped(f)
+			count += p.count(f)
 			p.fieldsRead-- // unpacked elements are bounded as elements
 		case 8:
 			name = p.name(f)
@@ -74,11 +72,10 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 	case p.err != nil:
 	case t.DType == 0:
 		p.fail("the element type is undefined")
-	case t.DType < 0 || t.DType > lastDType:
-		p.fail("element type %d is not one that ONNX defines", int32(t.DType))
 	case size == 0:
 	case external:
 		t.Raw = p.ext.view(p, ref, n*int64(size))
+		p.reserve(int64(len(t.Raw)))
 	case hasRaw && count > 0:
 		p.fail("both raw_data and %s are given, want one", typedFields[typed].name)
 	case count > 0:
@@ -87,19 +84,22 @@ func (p *parser) tensor(msg []byte) (name string, _ *Tensor) {
 		p.fail("raw_data has %d bytes, want %d for %v %s", len(raw), n*int64(size), t.Shape, t.DType)
 	default:
 		t.Raw = raw[:len(raw):len(raw)]
-	}
-	if p.weightBytes += int64(len(t.Raw)); p.weightBytes > p.lim.Memory {
-		p.over("Memory", "bytes of constants", p.weightBytes, p.lim.Memory)
+		p.reserve(int64(len(t.Raw)))
 	}
 	return name, t
 }
 
+// dtype reads an element type.
+func (p *parser) dtype(f field) DType {
+	d, ok := DTypeOf(p.int(f))
+	if !ok {
+		p.fail("element type %d is not one that ONNX defines", p.int(f))
+	}
+	return d
+}
+
 // shape sets t.Shape and returns the number of elements.
 func (p *parser) shape(t *Tensor, dims []int64) int64 {
-	if len(dims) > p.lim.Rank {
-		p.over("Rank", "dimensions of a tensor", int64(len(dims)), int64(p.lim.Rank))
-		return 0
-	}
 	for _, d := range dims {
 		if d < 0 {
 			p.fail("a dimension of %v is negative", dims)
@@ -118,8 +118,8 @@ func (p *parser) shape(t *Tensor, dims []int64) int64 {
 	return n
 }
 
-// countTyped is the number of elements in one occurrence of a typed field.
-func (p *parser) countTyped(f field) int {
+// count is the number of elements in one occurrence of a repeated field of TensorProto.
+func (p *parser) count(f field) int {
 	if f.typ != protowire.BytesType {
 		return 1
 	}
@@ -149,6 +149,9 @@ func (p *parser) typedData(msg []byte, num protowire.Number, dtype DType, count 
 		return nil
 	}
 	size := dtype.Size()
+	if !p.reserve(want * int64(size)) {
+		return nil
+	}
 	fixed := map[protowire.Number]protowire.Type{4: protowire.Fixed32Type, 10: protowire.Fixed64Type}[num]
 	var out []byte
 	for f := range p.fields(msg) {
@@ -165,7 +168,7 @@ func (p *parser) typedData(msg []byte, num protowire.Number, dtype DType, count 
 		}
 		switch {
 		case !isFixed:
-			out = p.appendInts(out, p.ints(f, nil), dtype, field.name)
+			out = p.appendInts(out, f, dtype, field.name)
 		case f.typ == fixed:
 			out = binary.LittleEndian.AppendUint64(out, f.v)[:len(out)+size]
 		default:
@@ -180,7 +183,7 @@ func (p *parser) typedData(msg []byte, num protowire.Number, dtype DType, count 
 
 // appendInts stores each integer in the dtype's width; int32_data also holds
 // the bits of 16-bit floats.
-func (p *parser) appendInts(out []byte, vals []int64, dtype DType, field string) []byte {
+func (p *parser) appendInts(out []byte, f field, dtype DType, name string) []byte {
 	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
 	switch dtype {
 	case Bool:
@@ -199,12 +202,15 @@ func (p *parser) appendInts(out []byte, vals []int64, dtype DType, field string)
 		lo, hi = 0, math.MaxUint32
 	}
 	size := dtype.Size()
-	for i, v := range vals {
-		if i%piece == piece-1 && p.stopped() {
-			return nil
-		}
+	vals := p.varints(f.b)
+	if f.typ == protowire.VarintType {
+		vals = func(yield func(int64) bool) { yield(int64(f.v)) }
+	} else if !p.is(f, protowire.BytesType) {
+		return nil
+	}
+	for v := range vals {
 		if v < lo || v > hi {
-			p.fail("%s holds %d, which is not a %s", field, v, dtype)
+			p.fail("%s holds %d, which is not a %s", name, v, dtype)
 			return nil
 		}
 		out = binary.LittleEndian.AppendUint64(out, uint64(v))[:len(out)+size]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,12 +25,12 @@ type parser struct {
 	ext *externalFiles
 	err error
 
-	fieldsRead  int
-	steps       int
-	depth       int
-	weightBytes int64
-	nameBytes   int64
-	names       map[string]string
+	fieldsRead int
+	steps      int
+	depth      int
+	constants  int64 // bytes of them
+	nameBytes  int64
+	names      map[string]string
 }
 
 // field is one field of a message: v for the numeric wire types, b for bytes.
@@ -48,7 +49,7 @@ func (p *parser) fail(format string, args ...any) {
 
 func (p *parser) over(limit, what string, got, most int64) {
 	if p.err == nil {
-		p.err = &LimitError{What: what, Limit: limit, Got: got, Max: most}
+		p.err = Over(what, limit, got, most)
 	}
 }
 
@@ -106,11 +107,10 @@ func (p *parser) fields(msg []byte) iter.Seq[field] {
 				return
 			}
 			msg = msg[n:]
-			if p.fieldsRead++; p.fieldsRead > p.lim.Fields {
-				p.over("Fields", "protobuf fields", int64(p.fieldsRead), int64(p.lim.Fields))
+			if !p.charge(1) {
 				return
 			}
-			// Unpacked elements are not counted as fields, but each comes by here.
+			// Unpacked elements of tensors are not counted as fields, but each comes by here.
 			if p.steps++; p.steps%1024 == 0 && p.stopped() {
 				return
 			}
@@ -181,12 +181,39 @@ func (p *parser) ident(f field) string {
 	return s
 }
 
+// text reads a string that is none of the model's names, and may be any bytes.
+func (p *parser) text(f field) string {
+	b := p.bytes(f)
+	if !p.chargeName(len(b)) {
+		return ""
+	}
+	return string(b)
+}
+
 func (p *parser) chargeName(n int) bool {
 	if p.nameBytes += int64(n); p.nameBytes > p.lim.NameBytes {
-		p.over("NameBytes", "bytes of names", p.nameBytes, p.lim.NameBytes)
+		p.over("NameBytes", "bytes of names and other text", p.nameBytes, p.lim.NameBytes)
 		return false
 	}
-	return true
+	return p.err == nil
+}
+
+// charge counts fields, elements of packed lists, and what building adds to them:
+// inlining and captured values repeat fields.
+func (p *parser) charge(n int) bool {
+	if p.fieldsRead += n; p.fieldsRead > p.lim.Fields {
+		p.over("Fields", "protobuf fields", int64(p.fieldsRead), int64(p.lim.Fields))
+	}
+	return p.err == nil
+}
+
+// reserve counts bytes of constants, before memory is taken for those that are no
+// views of the file.
+func (p *parser) reserve(n int64) bool {
+	if p.constants += n; p.constants > p.lim.Memory {
+		p.over("Memory", "bytes of constants", p.constants, p.lim.Memory)
+	}
+	return p.err == nil
 }
 
 func (p *parser) int(f field) int64 {
@@ -209,21 +236,34 @@ func (p *parser) ints(f field, dst []int64) []int64 {
 		return append(dst, int64(f.v))
 	}
 	b := p.bytes(f)
-	if dst == nil {
-		dst = make([]int64, 0, p.countVarints(b))
+	n := p.countVarints(b)
+	if !p.charge(n) {
+		return nil
 	}
-	for len(b) > 0 {
-		if len(dst)%piece == piece-1 && p.stopped() {
-			return nil
-		}
-		v, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			p.malformed(n)
-			return nil
-		}
-		dst, b = append(dst, int64(v)), b[n:]
+	dst = slices.Grow(dst, n)
+	for v := range p.varints(b) {
+		dst = append(dst, v)
 	}
 	return dst
+}
+
+// varints loops over packed integers.
+func (p *parser) varints(b []byte) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for i := 0; len(b) > 0; i++ {
+			if i%piece == piece-1 && p.stopped() {
+				return
+			}
+			v, n := protowire.ConsumeVarint(b)
+			if n < 0 {
+				p.malformed(n)
+				return
+			}
+			if b = b[n:]; !yield(int64(v)) {
+				return
+			}
+		}
+	}
 }
 
 // floats appends the floats of a repeated field, packed or not.
@@ -236,13 +276,11 @@ func (p *parser) floats(f field, dst []float32) []float32 {
 		p.fail("malformed protobuf: %d bytes of packed floats, want a multiple of 4", len(b))
 		return nil
 	}
-	if dst == nil {
-		dst = make([]float32, 0, len(b)/4)
+	if !p.charge(len(b) / 4) {
+		return nil
 	}
+	dst = slices.Grow(dst, len(b)/4)
 	for ; len(b) > 0; b = b[4:] {
-		if len(dst)%piece == piece-1 && p.stopped() {
-			return nil
-		}
 		dst = append(dst, math.Float32frombits(binary.LittleEndian.Uint32(b)))
 	}
 	return dst

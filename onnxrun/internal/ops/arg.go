@@ -176,7 +176,7 @@ func lowerTopK(c *Call) (*Kernel, error) {
 	largest := c.Int("largest", 1) != 0
 	k := &Kernel{
 		Out:           []Type{out, {DType: onnx.Int64, Shape: out.Shape}},
-		WorkerScratch: 4 * in.Shape[axis],
+		WorkerScratch: room(4, in.Shape[axis]),
 		FLOPs:         float64(in.Elems()),
 	}
 	k.Bind = func(m Memory) []Task {

@@ -90,7 +90,7 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	size := storageSize(dtype)
 	reserve := func(n int) int {
 		at := k.Scratch
-		k.Scratch += align64(n)
+		k.Scratch = min(k.Scratch+align64(n), unbounded)
 		return at
 	}
 	a.presentK, a.presentV = a.past > 0 || wants(1), a.past > 0 || wants(2)
@@ -109,7 +109,7 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	}
 	if !IsFloat32(dtype) {
 		k.Algo = "loops"
-		k.WorkerScratch = 8 * a.total
+		k.WorkerScratch = room(8, a.total)
 		k.Bind = a.loops
 		return k, nil
 	}
@@ -119,11 +119,11 @@ func lowerAttention(c *Call) (*Kernel, error) {
 	}
 	k.Algo = "gemm"
 	kv := a.pk.batch * a.pk.heads
-	a.packLk, a.packV1 = kernel.PackedLen(a.q.size, a.total), kernel.PackedLen(a.total, a.v.size)
-	a.packK, a.packV = reserve(4*kv*a.packLk), reserve(4*kv*a.packV1)
+	a.packLk, a.packV1 = packedLen(a.q.size, a.total), packedLen(a.total, a.v.size)
+	a.packK, a.packV = reserve(room(4, kv, a.packLk)), reserve(room(4, kv, a.packV1))
 	// As many rows as keep their scores in the second-level cache.
 	a.rows = min(max(1, (64<<10)/max(1, a.total)), 64, max(1, a.q.length))
-	k.WorkerScratch = 4 * a.rows * a.total
+	k.WorkerScratch = room(4, a.rows, a.total)
 	k.Bind = a.bind
 	return k, nil
 }
@@ -179,14 +179,17 @@ func newAttention(c *Call) (*attention, error) {
 	if a.left < -1 || a.right < -1 {
 		return nil, c.Invalid("the window is %d to the left and %d to the right", a.left, a.right)
 	}
-	switch p := onnx.DType(c.Int("softmax_precision", int(onnx.Float))); p {
+	precision, err := c.DType("softmax_precision", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
+	switch precision {
 	case onnx.Float, onnx.Float16, onnx.BFloat16: // float32 is what there is at least
 	case onnx.Double:
 		a.double = true
 	default:
-		return nil, c.Invalid("softmax_precision is %v", p)
+		return nil, c.Invalid("softmax_precision is %v", precision)
 	}
-	var err error
 	if a.q, err = newHeads(c, 0, "q_num_heads"); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func lowerTiledAttention(c *Call) (*Kernel, error) {
 	if !(a.scale > 0) || math.IsInf(float64(a.scale), 0) {
 		return nil, c.Invalid("scale is %v, want a positive number", a.scale)
 	}
-	if out.Elems() != a.batch*a.tq*a.dv {
+	if out.Elems() != room(a.batch, a.tq, a.dv) {
 		return nil, c.Invalid("the output of shape %v is not %d matrices of %d×%d", out.Shape, a.batch, a.tq, a.dv)
 	}
 	var err error
@@ -144,18 +144,18 @@ func (a *tiledAttention) plan(k *Kernel) {
 	if a.tk > tileKeys {
 		a.keys = ceilDiv(ceilDiv(a.tk, ceilDiv(a.tk, tileKeys)), kernel.PanelCols) * kernel.PanelCols
 	}
-	a.packK = kernel.PackedLen(a.d, a.tk)
-	a.packV = kernel.PackedLen(a.tk, a.dv)
+	a.packK = packedLen(a.d, a.tk)
+	a.packV = packedLen(a.tk, a.dv)
 	// Where there are few items their tiles are shared out as well, and keys and
 	// values are packed for all of them first.
 	a.alone = a.batch >= 8 && float64(a.packK+a.packV) <= 1<<19
 	k.Algo = "tiled"
 	k.FLOPs = 2 * float64(a.batch) * float64(a.tq) * float64(a.tk) * float64(a.d+a.dv)
-	k.WorkerScratch = 4 * (a.roomQ() + a.rows*a.ld() + a.rows*a.dv + 3*tileQueries)
+	k.WorkerScratch = room(4, a.roomQ()+a.rows*a.ld()+a.rows*a.dv+3*tileQueries)
 	if a.alone {
-		k.WorkerScratch = align64(k.WorkerScratch) + 4*(a.packK+a.packV)
+		k.WorkerScratch = align64(k.WorkerScratch) + room(4, a.packK+a.packV)
 	} else {
-		k.Scratch = 4 * a.batch * (a.packK + a.packV)
+		k.Scratch = room(4, a.batch, a.packK+a.packV)
 	}
 	k.Bind = a.bind
 }

@@ -79,7 +79,10 @@ func lowerBitwiseNot(c *Call) (*Kernel, error) {
 // Bits of 16-bit floats go through their own form: they are held as float32.
 func lowerBitCast(c *Call) (*Kernel, error) {
 	in := c.In[0].Type
-	to := onnx.DType(c.Int("to", 0))
+	to, err := c.DType("to", 0)
+	if err != nil {
+		return nil, err
+	}
 	if !isStored(in.DType) || !isStored(to) {
 		return nil, c.Unsupported("casts the bits of %v to %v", in.DType, to)
 	}

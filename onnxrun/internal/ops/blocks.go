@@ -19,7 +19,7 @@ func lowerDepthToSpace(c *Call) (*Kernel, error) {
 		return nil, c.Invalid("the input has shape %v, want 4 axes", t.Shape)
 	}
 	if b < 1 || b > 1<<15 {
-		return nil, c.Invalid("blocksize is %d, want a positive number", b)
+		return nil, c.Invalid("blocksize is %d, want a number from 1 to %d", b, 1<<15)
 	}
 	n, ch, h, w := t.Shape[0], t.Shape[1], t.Shape[2], t.Shape[3]
 	if c.Node.Op == "SpaceToDepth" {
@@ -120,7 +120,7 @@ func lowerCenterCropPad(c *Call) (*Kernel, error) {
 	if err := c.checkSize(out); err != nil {
 		return nil, err
 	}
-	m := &axisMap{in: t.Shape, out: out.Shape, at: make([][]int, len(t.Shape))}
+	m := &axisMap{in: t.Shape, out: out.Shape, from: make([]func(int) int, len(t.Shape))}
 	for i, axis := range axes {
 		have := t.Shape[axis]
 		// The difference is split in two, the smaller part before.
@@ -128,16 +128,14 @@ func lowerCenterCropPad(c *Call) (*Kernel, error) {
 		if want[i] > have {
 			shift = -((want[i] - have) / 2)
 		}
-		m.at[axis] = make([]int, want[i])
-		for j := range m.at[axis] {
+		m.from[axis] = func(j int) int {
 			if k := j + shift; k >= 0 && k < have {
-				m.at[axis][j] = k
-			} else {
-				m.at[axis][j] = -1
+				return k
 			}
+			return -1
 		}
 	}
-	return &Kernel{Out: []Type{out}, Bind: func(mem Memory) []Task {
-		return m.tasks(t.DType, mem.In[0], mem.Out[0], nil)
+	return &Kernel{Out: []Type{out}, Tables: m.tables(), Bind: func(mem Memory) []Task {
+		return m.tasks(t.DType, &mem, nil)
 	}}, nil
 }

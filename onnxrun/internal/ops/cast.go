@@ -11,11 +11,11 @@ import (
 // becomes 0; an integer that does not fit wraps; to bool, what is not 0 is true.
 
 func lowerCast(c *Call) (*Kernel, error) {
-	a, ok := c.Node.Attrs["to"]
-	if !ok {
-		return nil, c.Invalid("attribute \"to\" is missing")
+	to, err := c.DType("to", 0)
+	if err != nil {
+		return nil, err
 	}
-	return cast(c, onnx.DType(a.Int))
+	return cast(c, to)
 }
 
 func lowerCastLike(c *Call) (*Kernel, error) { return cast(c, c.In[1].DType) }
@@ -23,7 +23,7 @@ func lowerCastLike(c *Call) (*Kernel, error) { return cast(c, c.In[1].DType) }
 // castLayouts: between the types that float32 holds in memory, any layout does.
 func castLayouts(c *Call) []Layout {
 	want := make([]Layout, len(c.In))
-	to := onnx.DType(c.Int("to", 0))
+	to, _ := c.DType("to", 0)
 	if len(c.In) == 2 {
 		to = c.In[1].DType
 	}

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -214,4 +215,28 @@ func TestCastSpecials(t *testing.T) {
 	tc.mustFail(t, false)
 	tc.attrs = nil
 	tc.mustFail(t, true)
+}
+
+// An element type is a number of 64 bits in the file: one that does not fit is none,
+// and not the one that its last bits are.
+func TestElementTypesAreNotCut(t *testing.T) {
+	for _, op := range []testCall{
+		{op: "Cast", in: []*Tensor{int64s(1)}, attrs: map[string]onnx.Attr{"to": {}}},
+		{op: "BitCast", version: 26, in: []*Tensor{int64s(1)}, attrs: map[string]onnx.Attr{"to": {}}},
+		{op: "EyeLike", in: []*Tensor{Of([]int{1, 1}, []float32{1})}, attrs: map[string]onnx.Attr{"dtype": {}}},
+		{op: "HannWindow", in: []*Tensor{Of([]int{}, []int64{4})}, attrs: map[string]onnx.Attr{"output_datatype": {}}},
+		{op: "QuantizeLinear", in: []*Tensor{Of([]int{1}, []float32{1}), Of([]int{}, []float32{1})}, attrs: map[string]onnx.Attr{"output_dtype": {}}},
+	} {
+		for name := range op.attrs {
+			for _, v := range []int64{1<<32 + 1, 1<<32 + 2, 1<<40 + 7, -1 << 63, -1, 99} {
+				op.attrs[name] = onnx.Attr{Kind: onnx.AttrInt, Int: v}
+				op.mustFail(t, true)
+			}
+		}
+	}
+	// One that is only not read here is named.
+	tc := testCall{op: "Cast", in: []*Tensor{int64s(1)}, attrs: map[string]onnx.Attr{"to": attrInt(17)}}
+	if _, err := tc.run(); err == nil || !strings.Contains(err.Error(), "float8e4m3fn") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -21,9 +21,6 @@ func concatLayouts(c *Call) []Layout {
 }
 
 func lowerConcat(c *Call) (*Kernel, error) {
-	if _, ok := c.Node.Attrs["axis"]; !ok {
-		return nil, c.Invalid("attribute \"axis\" is missing")
-	}
 	if err := c.want(0, isStored, "a numeric type or bool"); err != nil {
 		return nil, err
 	}
@@ -31,7 +28,7 @@ func lowerConcat(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	first := c.In[0].Type
-	axis, err := c.Axis(c.Int("axis", 0), len(first.Shape))
+	axis, err := c.Axis(c.Int("axis", 1), len(first.Shape)) // left out before opset 4
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +46,7 @@ func lowerConcat(c *Call) (*Kernel, error) {
 			}
 		}
 		if s[axis] > maxElems-out.Shape[axis] {
-			return nil, tooLarge(int64(s[axis]) + int64(out.Shape[axis]))
+			return nil, c.tooLarge(int64(s[axis]) + int64(out.Shape[axis]))
 		}
 		out.Shape[axis] += s[axis]
 		if c.In[i].Layout != first.Layout ||
@@ -154,10 +151,6 @@ func splitSizes(c *Call) (axis int, sizes []int, err error) {
 	outs := len(c.Node.Outputs)
 	_, attr := c.Node.Attrs["split"]
 	switch {
-	case c.Version() < 13 && len(c.In) > 1:
-		return 0, nil, c.Invalid("has %d inputs, want 1 before opset 13", len(c.In))
-	case c.Version() >= 13 && attr:
-		return 0, nil, c.Invalid("split is an attribute, want an input from opset 13")
 	case attr:
 		sizes = c.Ints("split")
 	case c.Has(1):

@@ -179,7 +179,8 @@ func (v *conv) direct() bool {
 // each tap's output channels would, padded to a block.
 func (v *conv) fewOutputs() bool {
 	taps := v.w.taps()
-	return len(v.w.in) <= 2 && v.groups == 1 && v.oc < fewChannels && v.ic >= fewChannels && kernel.Panels(v.oc*taps)*kernel.PanelCols < Block*taps
+	return len(v.w.in) <= 2 && v.groups == 1 && v.oc < fewChannels && v.ic >= fewChannels && kernel.Panels(v.oc*taps)*kernel.PanelCols < Block*taps &&
+		v.rowNanos() <= longRow
 }
 
 // depthwise: one input channel for each group, and few output channels.
@@ -215,6 +216,7 @@ type source struct {
 	planes   int // planes of an image: channels or blocks
 	lanes    int
 	imageLen int
+	slack    int // floats behind the last image, for who starts inside of one
 }
 
 func (v *conv) source(k *Kernel) *source {
@@ -225,11 +227,44 @@ func (v *conv) source(k *Kernel) *source {
 		s.planes, s.lanes = v.ic, 1
 	}
 	pd, ph, pw := v.w.frame()
-	s.imageLen = s.planes * s.lanes * pd * ph * pw
-	if s.copied {
-		k.Scratch = 4 * v.n * s.imageLen
-	}
+	s.imageLen = room(s.planes, s.lanes, pd, ph, pw)
+	s.slacken(k, 0)
 	return s
+}
+
+// slacken makes room behind the last image.
+func (s *source) slacken(k *Kernel, slack int) {
+	s.copied, s.slack = s.copied || slack > 0, slack
+	if s.copied {
+		k.Scratch = min(room(4, s.v.n, s.imageLen)+room(4, slack), unbounded)
+	}
+}
+
+// longRow is the time, in ns, that a row of a direct convolution may take: an axis alone
+// is one row, and may be long. Longer ones are cut into pieces of pieceNanos, which only
+// tests change, to see that results do not.
+const longRow = 4e6
+
+var pieceNanos = longRow
+
+// columns is the piece of a row of so many outputs that one run of the kernel computes,
+// when the whole row takes so many ns.
+func columns(width int, nanos float64) int {
+	if nanos <= pieceNanos || width == 0 {
+		return width
+	}
+	return min(width, max(Block, int(float64(width)*pieceNanos/nanos)))
+}
+
+// rowNanos is about the time for a row of two blocks of outputs of a direct convolution.
+func (v *conv) rowNanos() float64 {
+	last := len(v.w.out) - 1
+	return 2 * float64(v.ic/v.groups) * float64(v.w.taps()) * kernel.PanelCols / 80 * float64(v.w.out[last])
+}
+
+// places says where the outputs lie that a run for a piece of a row writes.
+func places(w *kernel.Window) kernel.Strides {
+	return kernel.Strides{Col: 1, Row: w.OW, Slice: w.OH * w.OW, Plane: max(1, w.OD) * w.OH * w.OW}
 }
 
 // bind gives the images and the task that copies them, if they are a copy.
@@ -239,7 +274,7 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 		return from, nil
 	}
 	v := s.v
-	to := Floats(m.Shared(), v.n*s.imageLen)
+	to := Floats(m.Shared(), v.n*s.imageLen+s.slack)
 	fromLen := v.x.Len() / v.n
 	d, h, w := volume(v.w.in, 1)
 	front, top, left := volume(v.w.begin, 0)
@@ -265,11 +300,19 @@ func (s *source) bind(m Memory) ([]float32, []Task) {
 	}}}
 }
 
-// bindDirect: every part is one group of output channels of some rows of an image.
+// bindDirect: every part is one group of output channels of some rows of an image, or of
+// a piece of a row.
 func (v *conv) bindDirect(k *Kernel, c *Call) {
 	s := v.source(k)
 	given := kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: v.w.kernels(), Plain: s.few, Scale: v.post.scale}
-	k.Algo = "direct"
+	given.Dst = places(&given.Window)
+	given.Add = given.Dst
+	width := given.OW
+	given.OW = columns(width, v.rowNanos())
+	if given.OW < width {
+		s.slacken(k, width*given.StrideW*s.lanes)
+	}
+	k.Algo, k.Tables = "direct", room(8, v.ic, v.w.taps())
 	weights, packs := c.In[1].Const, c.Packs
 	how := fmt.Sprintf("direct, plain %v, groups %d", s.few, v.groups)
 	outLen := 0
@@ -281,38 +324,53 @@ func (v *conv) bindDirect(k *Kernel, c *Call) {
 		if len(dst) == 0 {
 			return nil
 		}
-		g := given
+		g, last := given, given
+		last.OW -= ceilDiv(width, g.OW)*g.OW - width // the last piece of a row
 		g.Init()
+		if last.OW != g.OW {
+			last.Init()
+		}
 		packed := packs.Get(weights, how, g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
 		groups := g.Groups()
-		rowNanos := 2 * float64(g.PackedLen()/groups*g.OW) / 80
+		rowNanos := 2 * float64(g.PackedLen()/groups) * float64(g.OW) / 80
 		_, rows := divide(g.Rows(), rowNanos/4) // parts of about 64 µs: each reads its group's weights anew
-		pieces := ceilDiv(g.Rows(), rows)
+		across := ceilDiv(width, g.OW)
+		pieces := ceilDiv(g.Rows(), rows) * across
 		// One group of output channels after the other, so that a worker meets
 		// the same weights again in the next image.
 		parts, step := divide(groups*v.n*pieces, float64(rows)*rowNanos)
 		return append(tasks, Task{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, groups*v.n*pieces)
 			for i := lo; i < hi; i++ {
-				group, n, y := i/(v.n*pieces), i/pieces%v.n, i%pieces*rows
+				group, n, y, x := i/(v.n*pieces), i/pieces%v.n, i%pieces/across*rows, i%across*g.OW
+				run := &g
+				if x+g.OW > width {
+					run = &last
+				}
 				var plus []float32
 				if add != nil {
-					plus = add[n*outLen:][:outLen]
+					plus = add[n*outLen+x*Block : (n+1)*outLen]
 				}
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus,
+				run.Run(dst[n*outLen+x*Block:(n+1)*outLen], src[n*s.imageLen+x*g.StrideW*s.lanes:][:s.imageLen], packed, bias, plus,
 					group, group+1, y, min(g.Rows(), y+rows), v.post.act)
 			}
 		}})
 	}
 }
 
-// bindLanewise: every part is some rows of a block of channels.
+// bindLanewise: every part is some rows of a block of channels, or a piece of a row.
 func (v *conv) bindLanewise(k *Kernel, c *Call) {
 	s := v.source(k)
 	given := kernel.Depthwise{C: v.oc, Width: v.ic / v.groups, Window: v.w.kernels(), Scale: v.post.scale}
-	k.Algo = "lanewise"
+	given.Dst = places(&given.Window)
+	width := given.OW
+	given.OW = columns(width, float64(v.w.taps())*float64(given.Width)*float64(width)/2)
+	if given.OW < width {
+		s.slacken(k, width*given.StrideW*s.lanes)
+	}
+	k.Algo, k.Tables = "lanewise", room(40, v.w.taps())
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := 0
 	if v.n > 0 {
@@ -323,25 +381,35 @@ func (v *conv) bindLanewise(k *Kernel, c *Call) {
 		if len(dst) == 0 {
 			return nil
 		}
-		g := given
+		g, last := given, given
+		last.OW -= ceilDiv(width, g.OW)*g.OW - width
 		g.Init()
+		if last.OW != g.OW {
+			last.Init()
+		}
 		packed := packs.Get(weights, fmt.Sprint("lanewise ", g.Width), g.PackedLen(), func(dst []float32) { g.Pack(dst, Data[float32](weights)) })
 		bias, add := v.biasOf(m), v.post.addend(m)
 		src, tasks := s.bind(m)
 		blocks := kernel.Blocks(v.oc)
-		rowNanos := float64(g.Taps()*g.Width*g.OW) / 2
+		rowNanos := float64(g.Taps()*g.Width) * float64(g.OW) / 2
 		_, rows := divide(g.Rows(), rowNanos)
-		pieces := ceilDiv(g.Rows(), rows)
+		across := ceilDiv(width, g.OW)
+		pieces := ceilDiv(g.Rows(), rows) * across
 		parts, step := divide(v.n*blocks*pieces, float64(rows)*rowNanos)
 		return append(tasks, Task{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, v.n*blocks*pieces)
 			for i := lo; i < hi; i++ {
-				n, b, y := i/(blocks*pieces), i/pieces%blocks, i%pieces*rows
+				n, b, y, x := i/(blocks*pieces), i/pieces%blocks, i%pieces/across*rows, i%across*g.OW
+				run := &g
+				if x+g.OW > width {
+					run = &last
+				}
 				var plus []float32
 				if add != nil {
-					plus = add[n*outLen:][:outLen]
+					plus = add[n*outLen+x*Block : (n+1)*outLen]
 				}
-				g.Run(dst[n*outLen:][:outLen], src[n*s.imageLen:][:s.imageLen], packed, bias, plus, b, b+1, y, min(g.Rows(), y+rows), v.post.act)
+				run.Run(dst[n*outLen+x*Block:(n+1)*outLen], src[n*s.imageLen+x*g.StrideW*s.lanes:][:s.imageLen], packed, bias, plus,
+					b, b+1, y, min(g.Rows(), y+rows), v.post.act)
 			}
 		}})
 	}
@@ -353,7 +421,7 @@ func (v *conv) bindFewOutputs(k *Kernel, c *Call) {
 	s := v.source(k)
 	g := &kernel.ConvOut{IC: v.ic, OC: v.oc, Window: v.w.kernels()}
 	g.Init()
-	k.Algo, k.WorkerScratch = "direct, few outputs", 4*g.WorkLen()
+	k.Algo, k.WorkerScratch, k.Tables = "direct, few outputs", room(4, g.WorkLen()), room(4, v.ic)
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := 0
 	if v.n > 0 {

@@ -13,13 +13,16 @@ type gatherTiles struct {
 	offsets          []int32
 }
 
-func newGatherTiles(w *window, table convTable, channels int) *gatherTiles {
+func newGatherTiles(w *window, table convTable, channels int, m *Memory) *gatherTiles {
 	t := &gatherTiles{taps: w.taps(), cols: elems(w.out)}
 	t.tile = gatherTile(channels*t.taps, t.cols)
-	checkTable(t.taps, t.cols)
 	t.offsets = make([]int32, t.taps*t.cols)
 	one := make([]int32, t.taps)
+	pace := m.pace()
 	for p := range t.cols {
+		if pace.over(16 * t.taps) {
+			break
+		}
 		table(p, one)
 		first := p / t.tile * t.tile
 		n := min(t.tile, t.cols-first)
@@ -72,7 +75,8 @@ func (v *conv) bindGatherTable(k *Kernel, table convTable, prepare func(w *Tenso
 	space, cols := elems(v.w.in), elems(v.w.out)
 	tile := gatherTile(depth, cols)
 	k.Algo = "gemm"
-	k.WorkerScratch = 4 * kernel.PackedLen(depth, min(tile, cols))
+	k.WorkerScratch = room(4, packedLen(depth, min(tile, cols)))
+	k.Tables = room(4, v.w.taps(), cols+1)
 	k.Bind = func(m Memory) []Task {
 		weights, tasks := prepare(m.In[1], m.Shared())
 		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
@@ -80,10 +84,11 @@ func (v *conv) bindGatherTable(k *Kernel, table convTable, prepare func(w *Tenso
 			return nil
 		}
 		bias := v.biasOf(m)
-		t := newGatherTiles(v.w, table, icg)
+		t := newGatherTiles(v.w, table, icg, &m)
 		// A piece gathers a tile and multiplies it by some of the rows: enough
-		// of them to outweigh the gathering.
-		const rows = 128
+		// of them to outweigh the gathering, and of deep ones no more than a part may
+		// take before it is asked whether to go on.
+		rows := min(128, max(1, 1<<26/max(1, depth)))
 		tiles, rowPieces := ceilDiv(cols, tile), ceilDiv(ocg, rows)
 		pieces := v.n * v.groups * tiles * rowPieces
 		nanos := float64(depth*min(tile, cols)) * (1 + float64(min(rows, ocg))/30)
@@ -126,11 +131,8 @@ func (v *conv) bindPointwise(k *Kernel) {
 	planes := v.n * v.groups
 	p := &product{
 		m: ocg, n: space, k: icg, lda: icg, ldb: space, ldc: space,
-		aAt: upTo(v.groups, ocg*icg), bAt: upTo(planes, icg*space), cAt: upTo(planes, ocg*space),
-		aOf: upTo(planes, 1), bOf: upTo(planes, 1),
-	}
-	for i := range p.aOf {
-		p.aOf[i] %= v.groups
+		a: evenly(v.groups, ocg*icg), b: evenly(planes, icg*space), c: evenly(planes, ocg*space),
+		aOf: newSpread([]int{v.n, v.groups}, []int{0, 1}), bOf: evenly(planes, 1),
 	}
 	k.Algo = "pointwise"
 	k.Scratch = p.scratch(false)
@@ -157,13 +159,14 @@ func (v *conv) bindDepthwise(k *Kernel) {
 	per := v.oc / v.groups
 	space, cols, row := elems(w.in), elems(w.out), w.out[last]
 	k.Algo = "depthwise"
+	k.Tables = min(w.rowBytes()+room(24, w.kernel[last]), unbounded)
 	k.Bind = func(m Memory) []Task {
 		src, weights, dst := Data[float32](m.In[0]), Data[float32](m.In[1]), Data[float32](m.Out[0])
 		if len(dst) == 0 {
 			return nil
 		}
 		bias := v.biasOf(m)
-		offsets, rows, taps := w.rows()
+		offsets, rows, taps := w.rows(&m)
 		width, stride := w.kernel[last], w.stride[last]
 		type tap struct{ lo, hi, first int }
 		spans := make([]tap, width)
@@ -174,6 +177,7 @@ func (v *conv) bindDepthwise(k *Kernel) {
 		parts, step := divide(items, float64(w.taps())*(6+0.2*float64(row)))
 		return []Task{{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, items)
+			p := m.pace()
 			for i := lo; i < hi; i++ {
 				o, r := i/rows, i%rows // o: image·oc + channel
 				n, ch := o/v.oc, o%v.oc
@@ -195,6 +199,9 @@ func (v *conv) bindDepthwise(k *Kernel) {
 					for kx, s := range spans {
 						if s.lo >= s.hi {
 							continue
+						}
+						if p.over(8 + row/4) {
+							return
 						}
 						from := x[off+s.first+s.lo*stride:]
 						weight := f[t*width+kx]
@@ -225,6 +232,7 @@ func (v *conv) bindLoopsTable(k *Kernel, table convTable, weight func(w []float6
 	icg, ocg := v.ic/v.groups, v.oc/v.groups
 	space, cols, taps := elems(v.w.in), elems(v.w.out), v.w.taps()
 	k.Algo = "loops"
+	k.Tables = room(4, taps, cols)
 	k.Bind = func(m Memory) []Task {
 		src, weights, dst := Data[float64](m.In[0]), Data[float64](m.In[1]), Data[float64](m.Out[0])
 		if len(dst) == 0 {
@@ -234,15 +242,19 @@ func (v *conv) bindLoopsTable(k *Kernel, table convTable, weight func(w []float6
 		if v.bias {
 			bias = Data[float64](m.In[2])
 		}
-		checkTable(cols, taps)
 		offsets := make([]int32, cols*taps)
+		binding := m.pace()
 		for p := range cols {
+			if binding.over(16 * taps) {
+				return nil
+			}
 			table(p, offsets[p*taps:][:taps])
 		}
 		items := v.n * v.oc
 		parts, step := divide(items, 2*float64(cols*icg*taps))
 		return []Task{{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, items)
+			pace := m.pace()
 			for o := lo; o < hi; o++ {
 				n, ch := o/v.oc, o%v.oc
 				group := ch / ocg
@@ -253,6 +265,9 @@ func (v *conv) bindLoopsTable(k *Kernel, table convTable, weight func(w []float6
 						sum = bias[ch]
 					}
 					for i := range icg {
+						if pace.over(4 * taps) {
+							return
+						}
 						for t, off := range offsets[p*taps:][:taps] {
 							if off >= 0 {
 								sum += weight(weights, group, ch%ocg, i, t) * x[i*space+int(off)]

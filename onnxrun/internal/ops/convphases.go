@@ -19,9 +19,17 @@ type phase struct {
 	from        int // place of the first output's first tap in the input; may be negative
 }
 
-// phases is what an axis divides into; nil when an output reads nothing at all.
+// mostPhases bounds the phases of all axes, mostTaps what is looked through for those
+// of one.
+const mostPhases, mostTaps = 256, 1 << 20
+
+// phases is what an axis divides into; nil when an output reads nothing at all, or when
+// that is much to find out.
 func (w *window) phases(axis int) []phase {
 	s, d, k := w.stride[axis], w.dilation[axis], w.kernel[axis]
+	if n := min(s, w.out[axis]); n > mostPhases || n*k > mostTaps {
+		return nil
+	}
 	var list []phase
 	for first := range min(s, w.out[axis]) {
 		at := first + w.begin[axis] // = s·input + d·tap for every tap that is read
@@ -62,7 +70,6 @@ type phased struct {
 
 // newPhased is v by phases; nil where that does not do.
 func newPhased(v *conv) *phased {
-	const mostPhases = 256
 	axes := len(v.w.in)
 	if axes > 3 || !v.constant || v.ic < fewChannels || v.oc < fewChannels || !IsFloat32(v.x.DType) || elems(v.w.out) == 0 || elems(v.w.in) == 0 {
 		return nil
@@ -86,7 +93,7 @@ func newPhased(v *conv) *phased {
 	}
 	p.w = w
 	// Far-spread taps make a frame that is mostly padding.
-	if d, h, wide := p.w.frame(); count > mostPhases || d*h*wide > 1<<12+4*(elems(w.in)+elems(w.out)) {
+	if d, h, wide := p.w.frame(); count > mostPhases || room(d, h, wide) > 1<<12+4*(elems(w.in)+elems(w.out)) {
 		return nil
 	}
 	return p
@@ -132,8 +139,9 @@ func convTransposeLayouts(c *Call) []Layout {
 func (v *phased) bind(k *Kernel, c *Call) {
 	s := v.source(k)
 	type job struct {
-		g        kernel.Conv
-		from, to int // offset in the padded input, and in the output
+		g        kernel.Conv // of a piece of a row
+		width    int         // of a row
+		from, to int         // offset in the padded input, and in the output
 		at       [3]phase
 	}
 	var jobs []job
@@ -146,19 +154,21 @@ func (v *phased) bind(k *Kernel, c *Call) {
 		for _, y := range v.axes[1] {
 			for _, x := range v.axes[2] {
 				from := (((z.from+front)*ph+y.from+top)*pw + x.from + left) * s.lanes
+				width := columns(x.size, 2*float64(v.ic/v.groups*len(z.taps)*len(y.taps)*len(x.taps))*kernel.PanelCols/80*float64(x.size))
 				slack = max(slack, from)
-				jobs = append(jobs, job{from: from, to: ((z.first*oh+y.first)*ow + x.first) * Block, at: [3]phase{z, y, x},
-					g: kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: kernel.Window{PD: pd, PH: ph, PW: pw, OD: z.size, OH: y.size, OW: x.size,
+				if width < x.size {
+					slack = max(slack, from+x.size*s.lanes)
+				}
+				jobs = append(jobs, job{width: x.size, from: from, to: ((z.first*oh+y.first)*ow + x.first) * Block, at: [3]phase{z, y, x},
+					g: kernel.Conv{IC: v.ic, OC: v.oc, Group: v.groups, Window: kernel.Window{PD: pd, PH: ph, PW: pw, OD: z.size, OH: y.size, OW: width,
 						KD: len(z.taps), KH: len(y.taps), KW: len(x.taps), DilD: z.dilation, DilH: y.dilation, DilW: x.dilation},
 						Dst: kernel.Strides{Col: strideW, Row: strideH * ow, Slice: strideD * oh * ow, Plane: od * oh * ow}}})
 			}
 		}
 	}
 	// A phase that starts inside the frame looks past its end, without reading there.
-	s.copied = s.copied || slack > 0
-	if s.copied {
-		k.Scratch = 4 * (v.n*s.imageLen + slack)
-	}
+	s.slacken(k, slack)
+	k.Tables = room(8, v.ic, v.w.taps())
 	k.Algo = "direct, phases"
 	weights, packs := c.In[1].Const, c.Packs
 	outLen := k.Out[0].Len() / max(1, v.n)
@@ -168,36 +178,43 @@ func (v *phased) bind(k *Kernel, c *Call) {
 			return nil
 		}
 		src, tasks := s.bind(m)
-		if s.copied {
-			src = Floats(m.Shared(), v.n*s.imageLen+slack)
-		}
 		bias := v.biasOf(m)
-		runs := make([]*kernel.Conv, len(jobs))
+		runs := make([][2]*kernel.Conv, len(jobs)) // of a piece of a row, and of the last piece
 		packed := make([][]float32, len(jobs))
-		most, deepest := 0, 0
+		most, across, deepest := 0, 0, 0.
 		for i, j := range jobs {
-			g := j.g
+			g, last := j.g, j.g
+			n := ceilDiv(j.width, g.OW)
+			last.OW = j.width - (n-1)*g.OW
 			g.Init()
-			runs[i], most, deepest = &g, max(most, g.Rows()), max(deepest, g.PackedLen()*g.OW)
+			if last.OW != g.OW {
+				last.Init()
+			}
+			runs[i] = [2]*kernel.Conv{&g, &last}
+			most, across, deepest = max(most, g.Rows()), max(across, n), max(deepest, float64(g.PackedLen())*float64(g.OW))
 			packed[i] = packs.Get(weights, fmt.Sprint("phase ", v.groups, j.at[0].taps, j.at[1].taps, j.at[2].taps), g.PackedLen(), func(dst []float32) {
 				g.Pack(dst, v.taken(Data[float32](weights), j.at))
 			})
 		}
-		groups := runs[0].Groups()
-		rowNanos := 2 * float64(deepest/groups) / 80
+		groups := runs[0][0].Groups()
+		rowNanos := 2 * deepest / float64(groups) / 80
 		_, rows := divide(most, rowNanos/4)
-		pieces := ceilDiv(most, rows)
+		pieces := ceilDiv(most, rows) * across
 		items := len(jobs) * groups * v.n * pieces
 		parts, step := divide(items, float64(rows)*rowNanos)
 		return append(tasks, Task{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, items)
 			for i := lo; i < hi; i++ {
-				at, group, n, y := i/(groups*v.n*pieces), i/(v.n*pieces)%groups, i/pieces%v.n, i%pieces*rows
-				g, j := runs[at], jobs[at]
-				if y >= g.Rows() {
+				at, group, n, y := i/(groups*v.n*pieces), i/(v.n*pieces)%groups, i/pieces%v.n, i%pieces/across*rows
+				g, j := runs[at][0], jobs[at]
+				x := i % across * g.OW
+				if y >= g.Rows() || x >= j.width {
 					continue
 				}
-				g.Run(dst[n*outLen+j.to:(n+1)*outLen], src[n*s.imageLen+j.from:], packed[at], bias, nil, group, group+1, y, min(g.Rows(), y+rows), kernel.ActNone)
+				if x+g.OW > j.width {
+					g = runs[at][1]
+				}
+				g.Run(dst[n*outLen+j.to+x*strideW*Block:(n+1)*outLen], src[n*s.imageLen+j.from+x*s.lanes:], packed[at], bias, nil, group, group+1, y, min(g.Rows(), y+rows), kernel.ActNone)
 			}
 		}})
 	}

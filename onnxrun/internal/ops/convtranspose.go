@@ -39,7 +39,7 @@ func lowerConvTranspose(c *Call) (*Kernel, error) {
 		constant, packs := c.In[1].Const, c.Packs
 		size := v.oc * icg * taps
 		if constant == nil {
-			k.Scratch = 4 * size
+			k.Scratch = room(4, size)
 		}
 		v.bindGatherTable(k, w.transposedTable(), func(f *Tensor, scratch []byte) ([]float32, []Task) {
 			if constant != nil {
@@ -133,16 +133,16 @@ func newTransposedWindow(c *Call, in, kernel []int) (*window, error) {
 		return nil, c.Invalid("output_shape has %d elements, want %d", len(shape), n)
 	}
 	for i := range in {
-		if kernel[i] < 1 || extra[i] < 0 || extra[i] > 1<<30 {
+		if kernel[i] < 1 || extra[i] < 0 || extra[i] > maxElems {
 			return nil, c.Invalid("kernel %v with output_padding %v", kernel, extra)
 		}
-		full := w.stride[i]*(in[i]-1) + extra[i] + (kernel[i]-1)*w.dilation[i] + 1
+		full := room(w.stride[i], in[i]) - w.stride[i] + extra[i] + room(kernel[i]-1, w.dilation[i]) + 1
 		size := 0
 		switch {
 		case len(shape) != 0:
 			size = shape[i]
 		case auto == "SAME_UPPER" || auto == "SAME_LOWER":
-			size = in[i] * w.stride[i]
+			size = room(in[i], w.stride[i])
 		default:
 			w.out[i] = full - w.begin[i] - w.end[i]
 			if in[i] == 0 {
@@ -153,8 +153,8 @@ func newTransposedWindow(c *Call, in, kernel []int) (*window, error) {
 			}
 			continue
 		}
-		if size < 1 || size > 1<<30 {
-			return nil, c.Invalid("output_shape is %v, want positive numbers", shape)
+		if size < 1 || size > maxElems {
+			return nil, c.Invalid("axis %d of the output has %d elements, want 1 to %d", i+2, size, maxElems)
 		}
 		w.out[i] = size
 		total := max(0, full-size)
@@ -195,6 +195,9 @@ func (v *conv) bindDepthwiseTable(k *Kernel, table convTable) {
 	per := v.oc / v.groups
 	space, cols, taps := elems(v.w.in), elems(v.w.out), v.w.taps()
 	k.Algo = "depthwise"
+	// Each element of the input goes to one output by each tap, or to none.
+	most := room(min(space, cols), taps)
+	k.Tables = min(room(8, most)+room(8, cols)+room(4, taps), unbounded)
 	k.Bind = func(m Memory) []Task {
 		src, weights, dst := Data[float32](m.In[0]), Data[float32](m.In[1]), Data[float32](m.Out[0])
 		if len(dst) == 0 {
@@ -202,10 +205,14 @@ func (v *conv) bindDepthwiseTable(k *Kernel, table convTable) {
 		}
 		bias := v.biasOf(m)
 		type term struct{ tap, at int32 }
-		var terms []term
+		terms := make([]term, 0, most)
 		ends := make([]int, cols)
 		one := make([]int32, taps)
+		binding := m.pace()
 		for p := range cols {
+			if binding.over(16 * taps) {
+				return nil
+			}
 			table(p, one)
 			for t, o := range one {
 				if o >= 0 {
@@ -218,6 +225,7 @@ func (v *conv) bindDepthwiseTable(k *Kernel, table convTable) {
 		parts, step := divide(items, 2*float64(cols)+float64(len(terms)))
 		return []Task{{parts, func(part, _ int) {
 			lo, hi := bounds(part, step, items)
+			pace := m.pace()
 			for o := lo; o < hi; o++ {
 				n, ch := o/v.oc, o%v.oc
 				x := src[(n*v.ic+ch/per)*space:][:space]
@@ -229,6 +237,9 @@ func (v *conv) bindDepthwiseTable(k *Kernel, table convTable) {
 				}
 				first := 0
 				for p, end := range ends {
+					if pace.over(4 + end - first) {
+						return
+					}
 					sum := b
 					for _, t := range terms[first:end] {
 						sum += float32(f[t.tap] * x[t.at])

@@ -5,9 +5,10 @@
 //
 // The way through it:
 //
-//	Check    is this node one we know, with attributes it may have?
+//	Check    is this node one we know, with the inputs, outputs and attributes
+//	         of its version?
 //	Layouts  in which memory layout does it want its inputs?
-//	Lower    Call → Kernel: the outputs' types, and how much scratch memory
+//	Lower    Call → Kernel: the outputs' types, and how much memory to work in
 //	Bind     Kernel, Memory → []Task: closures over slices
 //	Run      Task.Run(part, worker), once for each part, on any goroutine
 //	Grad     how the gradient of the inputs follows from that of the outputs
@@ -16,6 +17,12 @@
 // the node, what was found and what is wanted. Binding may allocate; running
 // does not. Every operator has one row in table.go and one function in the file
 // of its family; the loops over float32 are those of package kernel.
+//
+// Any file may come this way, and sizes are what it says they are. So Lower makes
+// nothing whose size a shape decides: what an operator lists (offsets, maps,
+// filters) is made by Bind, with its bytes in Kernel.Tables before, and sizes are
+// multiplied with a bound (room, in limits.go). Bind, and parts of work that may
+// take long, ask now and then whether anybody still waits (pace.go).
 //
 // # Design
 //

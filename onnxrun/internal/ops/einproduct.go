@@ -38,7 +38,8 @@ const (
 type einCopy struct {
 	to            einValue
 	dims, strides []int
-	sums          []int // offsets of what is added up; one 0 when nothing is
+	of            operand
+	summed        []subscript // what is added up
 }
 
 func (e *equation) newCopy(o operand, subs []subscript, to einValue) *einCopy {
@@ -47,14 +48,19 @@ func (e *equation) newCopy(o operand, subs []subscript, to einValue) *einCopy {
 		c.dims = append(c.dims, e.dim[s])
 		c.strides = append(c.strides, o.stride[s])
 	}
-	var summed []subscript
-	for _, s := range o.subs {
-		if !slices.Contains(subs, s) {
-			summed = append(summed, s)
+	c.of, c.summed = o, without(o.subs, subs)
+	return c
+}
+
+// without lists the subscripts of a that are not in b.
+func without(a, b []subscript) []subscript {
+	var list []subscript
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			list = append(list, s)
 		}
 	}
-	c.sums = e.offsets(summed, o)
-	return c
+	return list
 }
 
 // bindProducts plans the steps; the plan is made from shapes alone.
@@ -63,7 +69,7 @@ func (e *equation) bindProducts(k *Kernel, c *Call) error {
 	scratch := 0
 	temp := func(n int) einValue {
 		v := einValue{tempValue, scratch, n}
-		scratch += align64(4 * n)
+		scratch = min(scratch+align64(room(4, n)), unbounded)
 		return v
 	}
 	output := einValue{outValue, 0, e.size(e.out)}
@@ -111,11 +117,22 @@ func (e *equation) bindProducts(k *Kernel, c *Call) error {
 		steps = append(steps, s)
 		if s.p != nil {
 			s.scratch = scratch
-			scratch += align64(s.p.scratch(s.constantB >= 0))
+			scratch = min(scratch+align64(s.p.scratch(s.constantB >= 0)), unbounded)
 		}
 		rest = append([]value{{e.contiguous(keep), to}}, rest...)
 	}
 	k.Scratch = scratch
+	for _, s := range steps {
+		if s.loops != nil {
+			k.Tables = min(k.Tables+e.listBytes(without(s.loops.in[0].subs, s.loops.out))+e.listBytes(without(s.loops.in[1].subs, s.loops.out)), unbounded)
+			continue
+		}
+		for _, copied := range []*einCopy{s.copyA, s.copyB, s.copyC} {
+			if copied != nil {
+				k.Tables = min(k.Tables+e.listBytes(copied.summed), unbounded)
+			}
+		}
+	}
 	packs := c.Packs
 	inputs := c.In
 	k.Bind = func(m Memory) []Task {
@@ -131,12 +148,12 @@ func (e *equation) bindProducts(k *Kernel, c *Call) error {
 		var tasks []Task
 		for _, s := range steps {
 			if s.loops != nil {
-				tasks = append(tasks, s.loops.pairTask(memory(s.c), memory(s.a), memory(s.b)))
+				tasks = append(tasks, s.loops.pairTask(memory(s.c), memory(s.a), memory(s.b), &m))
 				continue
 			}
 			a := memory(s.a)
 			if s.copyA != nil {
-				tasks = append(tasks, s.copyA.task(memory(s.copyA.to), a))
+				tasks = append(tasks, e.copyTask(s.copyA, memory(s.copyA.to), a, &m))
 				a = memory(s.copyA.to)
 			}
 			if s.p == nil {
@@ -145,7 +162,7 @@ func (e *equation) bindProducts(k *Kernel, c *Call) error {
 			b := memory(s.b)
 			var packed []float32
 			if s.copyB != nil {
-				tasks = append(tasks, s.copyB.task(memory(s.copyB.to), b))
+				tasks = append(tasks, e.copyTask(s.copyB, memory(s.copyB.to), b, &m))
 				b = memory(s.copyB.to)
 			} else if s.constantB >= 0 {
 				packed = s.p.packAll(packs, inputs[s.constantB].Const)
@@ -153,7 +170,7 @@ func (e *equation) bindProducts(k *Kernel, c *Call) error {
 			to := memory(s.c)
 			tasks = append(tasks, s.p.tasks(to, a, b, packed, nil, m.Shared()[s.scratch:], nil)...)
 			if s.copyC != nil {
-				tasks = append(tasks, s.copyC.task(memory(s.copyC.to), to))
+				tasks = append(tasks, e.copyTask(s.copyC, memory(s.copyC.to), to, &m))
 			}
 		}
 		return tasks
@@ -195,35 +212,35 @@ func (e *equation) step(a operand, av einValue, b operand, bv einValue, keep []s
 
 	var ok bool
 	if p.lda, p.aT, ok = e.matrix(a, rows, depth); ok && !e.sums(a, keep, depth) {
-		p.aAt = e.offsets(batch, a)
+		p.a = e.spread(batch, a)
 	} else {
 		order := slices.Concat(batch, rows, depth)
 		s.copyA = e.newCopy(a, order, temp(e.size(order)))
-		p.lda, p.aT, p.aAt = p.k, false, upTo(e.size(batch), p.m*p.k)
+		p.lda, p.aT, p.a = p.k, false, evenly(e.size(batch), room(p.m, p.k))
 	}
 	if p.ldb, p.bT, ok = e.matrix(b, depth, cols); ok && !e.sums(b, keep, depth) {
-		p.bAt = e.offsets(batch, b)
+		p.b = e.spread(batch, b)
 		if bv.kind == inValue && c.In[bv.index].Const != nil {
 			s.constantB = bv.index
 		}
 	} else {
 		order := slices.Concat(batch, depth, cols)
 		s.copyB = e.newCopy(b, order, temp(e.size(order)))
-		p.ldb, p.bT, p.bAt = p.n, false, upTo(e.size(batch), p.k*p.n)
+		p.ldb, p.bT, p.b = p.n, false, evenly(e.size(batch), room(p.k, p.n))
 	}
 	n := e.size(batch)
-	p.aOf, p.bOf = upTo(n, 1), upTo(n, 1)
+	p.aOf, p.bOf = evenly(n, 1), evenly(n, 1)
 
 	result := e.contiguous(keep)
 	var transposed bool
 	if p.ldc, transposed, ok = e.matrix(result, rows, cols); ok && !transposed {
-		p.cAt = e.offsets(batch, result)
+		p.c = e.spread(batch, result)
 		return s
 	}
 	order := slices.Concat(batch, rows, cols)
 	s.c = temp(e.size(order))
 	s.copyC = e.newCopy(e.contiguous(order), keep, to)
-	p.ldc, p.cAt = p.n, upTo(n, p.m*p.n)
+	p.ldc, p.c = p.n, evenly(n, room(p.m, p.n))
 	return s
 }
 
@@ -286,8 +303,8 @@ func (e *equation) merged(o operand, subs []subscript) (stride int, ok bool) {
 	return stride, true
 }
 
-// task copies.
-func (c *einCopy) task(dst, src []float32) Task {
+// copyTask copies.
+func (e *equation) copyTask(c *einCopy, dst, src []float32, m *Memory) Task {
 	row, step := 1, 0
 	outer := c.dims
 	if n := len(c.dims); n > 0 {
@@ -297,8 +314,10 @@ func (c *einCopy) task(dst, src []float32) Task {
 	if rows*row == 0 {
 		return Task{}
 	}
-	parts, size := divide(rows, 10+float64(row*len(c.sums)))
+	sums := e.offsets(c.summed, c.of, m)
+	parts, size := divide(rows, 10+float64(row*len(sums)))
 	return Task{parts, func(part, _ int) {
+		pace := m.pace()
 		lo, hi := bounds(part, size, rows)
 		for r := lo; r < hi; r++ {
 			off, rest := 0, r
@@ -307,16 +326,16 @@ func (c *einCopy) task(dst, src []float32) Task {
 				rest /= outer[d]
 			}
 			y := dst[r*row:][:row]
-			if len(c.sums) == 1 {
+			if len(sums) == 1 {
 				for j := range y {
-					y[j] = src[off+c.sums[0]+j*step]
+					y[j] = src[off+sums[0]+j*step]
 				}
 				continue
 			}
 			for j := range y {
-				sum := 0.0
-				for _, at := range c.sums {
-					sum += float64(src[off+at+j*step])
+				sum, more := total(src, off+j*step, sums, &pace)
+				if !more {
+					return
 				}
 				y[j] = float32(sum)
 			}
@@ -326,22 +345,11 @@ func (c *einCopy) task(dst, src []float32) Task {
 
 // pairTask multiplies two operands element by element, adding up what only one
 // of them has.
-func (e *equation) pairTask(dst, a, b []float32) Task {
+func (e *equation) pairTask(dst, a, b []float32, m *Memory) Task {
 	if len(dst) == 0 {
 		return Task{}
 	}
-	var sumA, sumB []subscript
-	for _, s := range e.in[0].subs {
-		if !slices.Contains(e.out, s) {
-			sumA = append(sumA, s)
-		}
-	}
-	for _, s := range e.in[1].subs {
-		if !slices.Contains(e.out, s) {
-			sumB = append(sumB, s)
-		}
-	}
-	offA, offB := e.offsets(sumA, e.in[0]), e.offsets(sumB, e.in[1])
+	offA, offB := e.offsets(without(e.in[0].subs, e.out), e.in[0], m), e.offsets(without(e.in[1].subs, e.out), e.in[1], m)
 	dims, stepA, stepB := make([]int, len(e.out)), make([]int, len(e.out)), make([]int, len(e.out))
 	for i, s := range e.out {
 		dims[i], stepA[i], stepB[i] = e.dim[s], e.in[0].stride[s], e.in[1].stride[s]
@@ -349,6 +357,7 @@ func (e *equation) pairTask(dst, a, b []float32) Task {
 	parts, size := divide(len(dst), float64(8+2*len(dims)+len(offA)+len(offB)))
 	return Task{parts, func(part, _ int) {
 		lo, hi := bounds(part, size, len(dst))
+		pace := m.pace()
 		for o := lo; o < hi; o++ {
 			ia, ib, rest := 0, 0, o
 			for d := len(dims) - 1; d >= 0; d-- {
@@ -358,15 +367,27 @@ func (e *equation) pairTask(dst, a, b []float32) Task {
 				ib += x * stepB[d]
 			}
 			// Σᵢ aᵢ · Σⱼ bⱼ: neither sum depends on the other's subscripts.
-			dst[o] = float32(total(a, ia, offA) * total(b, ib, offB))
+			sumA, _ := total(a, ia, offA, &pace)
+			sumB, more := total(b, ib, offB, &pace)
+			if !more {
+				return
+			}
+			dst[o] = float32(sumA * sumB)
 		}
 	}}
 }
 
-func total(x []float32, at int, offsets []int) float64 {
-	sum := 0.0
-	for _, o := range offsets {
-		sum += float64(x[at+o])
+// total adds up what lies at offsets from a place; false when p was over before.
+func total(x []float32, at int, offsets []int, p *pace) (sum float64, more bool) {
+	for len(offsets) > 0 {
+		n := min(len(offsets), paceBlock)
+		if p.over(n) {
+			return 0, false
+		}
+		for _, o := range offsets[:n] {
+			sum += float64(x[at+o])
+		}
+		offsets = offsets[n:]
 	}
-	return sum
+	return sum, true
 }

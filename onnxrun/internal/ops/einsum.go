@@ -34,7 +34,7 @@ func (e *equation) contiguous(subs []subscript) operand {
 	n := 1
 	for i := len(subs) - 1; i >= 0; i-- {
 		o.stride[subs[i]] = n
-		n *= e.dim[subs[i]]
+		n = room(n, e.dim[subs[i]])
 	}
 	return o
 }
@@ -42,9 +42,18 @@ func (e *equation) contiguous(subs []subscript) operand {
 func (e *equation) size(subs []subscript) int {
 	n := 1
 	for _, s := range subs {
-		n *= e.dim[s]
+		n = room(n, e.dim[s])
 	}
 	return n
+}
+
+// spread is where an operand's elements lie for each combination of the subscripts.
+func (e *equation) spread(subs []subscript, o operand) spread {
+	var dims, steps []int
+	for _, s := range subs {
+		dims, steps = append(dims, e.dim[s]), append(steps, o.stride[s])
+	}
+	return newSpread(dims, steps)
 }
 
 // parseEquation reads "ij,jk->ik": letters, "..." for the axes that are
@@ -168,9 +177,6 @@ func cutEllipsis(term string) (letters, dots int, ok bool) {
 // operands at a time from the left; those of other types are added up as they
 // stand.
 func lowerEinsum(c *Call) (*Kernel, error) {
-	if _, ok := c.Node.Attrs["equation"]; !ok {
-		return nil, c.Invalid("attribute equation is missing")
-	}
 	dtype := c.In[0].DType
 	for i := range c.In {
 		if c.In[i].Absent || c.In[i].DType != dtype {
@@ -206,6 +212,7 @@ func lowerEinsum(c *Call) (*Kernel, error) {
 			return nil, err
 		}
 		k.Algo = "loops"
+		k.Tables = room(len(e.in), e.listBytes(e.summed()))
 		k.Bind = func(m Memory) []Task { return e.anyLoops(dtype, m) }
 		return k, nil
 	}
@@ -254,7 +261,7 @@ func einsumLoops[T number](e *equation, m Memory) []Task {
 	outs := make([][]int, len(e.in)) // for each operand, the stride of each output axis
 	for i, o := range e.in {
 		srcs[i] = Data[T](m.In[i])
-		sums[i] = e.offsets(summed, o)
+		sums[i] = e.offsets(summed, o, &m)
 		for _, s := range e.out {
 			outs[i] = append(outs[i], o.stride[s])
 		}
@@ -307,18 +314,17 @@ func einsumRange[T number](dst []T, srcs [][]T, sums, outs [][]int, dims []int, 
 }
 
 // offsets lists where an operand's elements lie for each combination of the
-// subscripts, the last one counting fastest.
-func (e *equation) offsets(subs []subscript, o operand) []int {
-	off := []int{0}
-	for _, s := range subs {
-		checkTable(4*len(off), e.dim[s])
-		next := make([]int, 0, len(off)*e.dim[s])
-		for _, base := range off {
-			for i := range e.dim[s] {
-				next = append(next, base+i*o.stride[s])
-			}
+// subscripts, the last one counting fastest. It takes memory of listBytes.
+func (e *equation) offsets(subs []subscript, o operand, m *Memory) []int {
+	at, pace := e.spread(subs, o), m.pace()
+	off := make([]int, e.size(subs))
+	for i := range off {
+		if pace.over(8) {
+			break
 		}
-		off = next
+		off[i] = at.at(i)
 	}
 	return off
 }
+
+func (e *equation) listBytes(subs []subscript) int { return room(8, e.size(subs)) }

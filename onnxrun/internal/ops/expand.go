@@ -53,7 +53,7 @@ func lowerTile(c *Call) (*Kernel, error) {
 			return nil, c.Invalid("repeats is %v, want none negative", reps)
 		}
 		if t.Shape[i] > 0 && r > maxElems/t.Shape[i] {
-			return nil, tooLarge(int64(r))
+			return nil, c.tooLarge(int64(room(r, t.Shape[i])))
 		}
 		out.Shape = append(out.Shape, r*t.Shape[i])
 	}

@@ -1,6 +1,10 @@
 package ops
 
-import "sampleonnx/onnxrun/internal/kernel"
+import (
+	"slices"
+
+	"sampleonnx/onnxrun/internal/kernel"
+)
 
 func firLayouts(c *Call) []Layout {
 	l := make([]Layout, len(c.In))
@@ -32,12 +36,12 @@ func lowerFIR(c *Call) (*Kernel, error) {
 	if pads == nil {
 		pads = make([]int, 4)
 	}
-	if len(pads) != 4 || up < 1 || down < 1 {
+	if len(pads) != 4 || up < 1 || down < 1 || slices.Min(pads) < -maxElems || slices.Max(pads) > maxElems {
 		return nil, c.Invalid("up is %d, down %d, pads %v", up, down, pads)
 	}
 	g := kernel.FIR{KH: w.Shape[rank-2], KW: w.Shape[rank-1], Up: up, Down: down, H: x.Shape[2], W: x.Shape[3], Top: pads[0], Left: pads[1]}
-	g.OH = g.H*up + pads[0] + pads[2] - g.KH
-	g.OW = g.W*up + pads[1] + pads[3] - g.KW
+	g.OH = room(g.H, up) + pads[0] + pads[2] - g.KH
+	g.OW = room(g.W, up) + pads[1] + pads[3] - g.KW
 	if g.KH < 1 || g.KW < 1 || g.OH < 0 || g.OW < 0 {
 		return nil, c.Invalid("a filter of %v does not fit into %v with pads %v", w.Shape, x.Shape, pads)
 	}
@@ -49,16 +53,22 @@ func lowerFIR(c *Call) (*Kernel, error) {
 	if err := c.checkSize(Type{Shape: []int{Block, g.H + max(0, pads[0]) + max(0, pads[2]), g.W + max(0, pads[1]) + max(0, pads[3])}}); err != nil {
 		return nil, err
 	}
+	// A part is a plane, which must not take long, and each phase of the output has a
+	// list of its taps.
+	period := up / gcd(up, down)
+	if phases := room(min(period, g.OH), min(period, g.OW), g.KH, g.KW); phases > 1<<16 || room(g.OH, g.OW, g.KH, g.KW) > 1<<29 {
+		return nil, c.Unsupported("a filter of %v on %v by %d/%d", w.Shape, x, up, down)
+	}
 	g.Init()
 	blocks := kernel.Blocks(x.Shape[1])
 	planes := x.Shape[0] * blocks
 	inLen, outLen := g.H*g.W*Block, g.OH*g.OW*Block
 	k := &Kernel{
 		Out: []Type{out}, Algo: "fir", WorkerScratch: 4 * g.FrameLen(),
-		FLOPs: 2 * float64(out.Elems()) * float64(g.KH*g.KW) / float64(up*up),
+		FLOPs: 2 * float64(out.Elems()) * float64(g.KH*g.KW) / float64(up) / float64(up), Tables: room(4, g.PackedLen()),
 	}
 	if x.Layout == Plain {
-		k.Scratch = 4 * planes * inLen
+		k.Scratch = room(4, planes, inLen)
 	}
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])

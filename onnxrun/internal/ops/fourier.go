@@ -118,7 +118,7 @@ func lowerDFT(c *Call) (*Kernel, error) {
 	out.Shape[axis], out.Shape[rank-1] = kept, parts
 	inner := elems(x.Shape[axis+1 : rank-1])
 	g := dftGeometry{outer: elems(x.Shape[:axis]), have: x.Shape[axis], inner: inner, in: x.Shape[rank-1], out: parts}
-	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, Scratch: room(16, n), FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		d, tasks := newDFT(n, inverse, &m)
 		d.kept, d.mirrored, d.given = kept, mirrored, min(n, g.have)
 		if mirrored {
@@ -189,7 +189,7 @@ func lowerSTFT(c *Call) (*Kernel, error) {
 		kept = n/2 + 1
 	}
 	out := Type{DType: x.DType, Shape: []int{x.Shape[0], frames, kept, 2}}
-	return &Kernel{Out: []Type{out}, Scratch: 16 * n, FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, Scratch: room(16, n), FLOPs: 8 * float64(out.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		d, tasks := newDFT(n, false, &m)
 		d.kept, d.given = kept, n
 		if x.DType == onnx.Double {
@@ -229,7 +229,10 @@ func lowerWindow(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_datatype", int(onnx.Float)))
+	to, err := c.DType("output_datatype", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
 	if !isNumber(to) {
 		return nil, c.Unsupported("makes elements of %v", to)
 	}
@@ -275,11 +278,14 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 		v[i] = Data[float64](wide)[0]
 	}
 	mels, length, rate, low, high := v[0], v[1], v[2], v[3], v[4]
-	to := onnx.DType(c.Int("output_datatype", int(onnx.Float)))
+	to, err := c.DType("output_datatype", onnx.Float)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case !isNumber(to):
 		return nil, c.Unsupported("makes elements of %v", to)
-	case !(mels >= 1 && mels <= 1<<20 && length >= 1 && length <= 1<<20 && rate >= 1 && low >= 0 && high > low && high <= rate/2):
+	case !(mels >= 1 && mels <= 1<<20 && length >= 1 && length <= 1<<20 && rate >= 1 && rate <= math.MaxFloat32 && low >= 0 && high > low && high <= rate/2):
 		return nil, c.Invalid("%v filters from %v to %v Hz over a transform of %v at %v Hz", mels, low, high, length, rate)
 	}
 	n, bins := int(mels), int(length)/2+1
@@ -287,20 +293,23 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 	if err := c.checkSize(Type{Shape: []int{bins, n, 8}}); err != nil {
 		return nil, err
 	}
-	edges := make([]int, n+2)
 	mel := func(hz float64) float64 { return 2595 * math.Log10(1+hz/700) }
 	step := (mel(high) - mel(low)) / float64(n+2)
-	for i := range edges {
+	edge := func(i int) int {
 		hz := 700 * (math.Pow(10, (mel(low)+float64(i)*step)/2595) - 1)
-		edges[i] = min(int(math.Floor((length+1)*hz/rate)), bins)
+		return min(max(int(math.Floor((length+1)*hz/rate)), 0), bins)
 	}
 	return &Kernel{Out: []Type{{DType: to, Shape: wide.Shape}}, Scratch: wide.Bytes(), Bind: func(m Memory) []Task {
 		t := View(wide, m.Shared())
 		w := Data[float64](t)
 		tasks := Serial(func() {
 			clear(w)
+			p := m.pace()
 			for i := range n {
-				left, centre, right := edges[i], edges[i+1], edges[i+2]
+				left, centre, right := edge(i), edge(i+1), edge(i+2)
+				if p.over(300 + bins) {
+					return
+				}
 				if left == centre && centre < bins {
 					w[centre*n+i] = 1
 				}

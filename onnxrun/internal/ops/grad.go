@@ -26,6 +26,9 @@ type Grad struct {
 	In, Out []*Ref // nil: left out
 	DOut    []*Ref // the gradient of each output; nil: zero
 	Packs   *Packs
+	// Reserve, if set, is told the bytes that a rule is about to take for constants; it
+	// panics with a *onnx.LimitError when they are too many.
+	Reserve func(bytes int)
 	// Emit adds a node to the graph and gives its outputs, nil where the node
 	// leaves one out.
 	Emit func(n *onnx.Node, in []*Ref) ([]*Ref, error)
@@ -305,18 +308,25 @@ func (g *Grad) ints(v ...int) *Ref {
 // number is a scalar of the element type of like.
 func (g *Grad) number(v float64, like *Ref) *Ref {
 	return g.constant(fmt.Sprint("number", v, like.DType), func() *Tensor {
-		return filled(Type{DType: like.DType, Shape: []int{}}, func(int) float64 { return v })
+		return g.filled(Type{DType: like.DType, Shape: []int{}}, func(int) float64 { return v })
 	})
 }
 
 // zeros is the gradient of nothing, where one is needed.
 func (g *Grad) zeros(like *Ref) *Ref {
-	return g.constant(fmt.Sprint("zeros", like.Type), func() *Tensor { return New(like.Type) })
+	return g.constant(fmt.Sprint("zeros", like.Type), func() *Tensor { return g.newConstant(like.Type) })
+}
+
+func (g *Grad) newConstant(t Type) *Tensor {
+	if g.Reserve != nil {
+		g.Reserve(t.Bytes())
+	}
+	return New(t)
 }
 
 // filled is a float tensor with the element f(i) at place i.
-func filled(t Type, f func(i int) float64) *Tensor {
-	x := New(t)
+func (g *Grad) filled(t Type, f func(i int) float64) *Tensor {
+	x := g.newConstant(t)
 	for i := range t.Elems() {
 		if t.DType == onnx.Double {
 			Data[float64](x)[i] = f(i)
@@ -364,7 +374,9 @@ func (g *Grad) contraction(i int, subs []string, out string) *Ref {
 			// A diagonal: off it, the gradient is nothing.
 			letters[k] = unusedLetter(strings.Join(append(subs, terms...), ""))
 			eye := g.constant(fmt.Sprint("eye", n), func() *Tensor {
-				return filled(Type{DType: x.DType, Shape: []int{n, n}}, func(i int) float64 {
+				t := Type{DType: x.DType, Shape: []int{n, n}}
+				must(0, g.call().checkSize(t))
+				return g.filled(t, func(i int) float64 {
 					if i%(n+1) == 0 {
 						return 1
 					}

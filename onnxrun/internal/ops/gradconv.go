@@ -48,16 +48,13 @@ func (g *Grad) turned(v *conv) *Ref {
 	w := g.In[1].Const
 	oc, ic, taps := v.oc/v.groups, v.ic/v.groups, v.w.taps()
 	t := Type{DType: w.DType, Shape: append([]int{v.ic, oc}, v.w.kernel...)}
-	turn := func() *Tensor {
-		out := New(t)
+	out := g.Packs.derived(w, fmt.Sprint("turned, groups ", v.groups), t, func(out *Tensor) {
 		if t.DType == onnx.Double {
 			turn(Data[float64](out), Data[float64](w), v.groups, oc, ic, taps)
 		} else {
 			turn(Data[float32](out), Data[float32](w), v.groups, oc, ic, taps)
 		}
-		return out
-	}
-	out := g.Packs.derived(w, fmt.Sprint("turned, groups ", v.groups), turn)
+	})
 	return g.constant(fmt.Sprintf("turned %p", w), func() *Tensor { return out })
 }
 

@@ -18,6 +18,22 @@ type tap struct {
 	weight float64
 }
 
+// maxMap bounds the elements and taps of a map that a rule makes: it is made at one go.
+const maxMap = 1 << 22
+
+// newTaps is a map from an axis of so many elements to one of n, to hold count taps in
+// all.
+func (g *Grad) newTaps(n, count, from int) taps {
+	size := min(n+from+count, unbounded)
+	if size > maxMap {
+		panic(refusal{&onnx.LimitError{Node: g.Node.Where(), What: "elements of a derivative along an axis", Got: int64(size), Max: maxMap}})
+	}
+	if g.Reserve != nil {
+		g.Reserve(150 * size) // with the transpose, and the node that is made of it
+	}
+	return make(taps, n)
+}
+
 // transposed is the map the other way, to an axis of n elements.
 func (t taps) transposed(n int) taps {
 	out := make(taps, n)
@@ -31,12 +47,12 @@ func (t taps) transposed(n int) taps {
 	return out
 }
 
-// picks is the map that takes the elements at the given places, nothing where
-// that is negative.
-func picks(at []int) taps {
-	t := make(taps, len(at))
-	for o, i := range at {
-		if i >= 0 {
+// picks is the map that takes n elements from the places that at says, of from there
+// are, nothing where that is negative.
+func (g *Grad) picks(n, from int, at func(o int) int) taps {
+	t := g.newTaps(n, n, from)
+	for o := range t {
+		if i := at(o); i >= 0 {
 			t[o] = []tap{{i, 1}}
 		}
 	}
@@ -71,18 +87,16 @@ func lowerFilter(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	n := c.Int("size", 0)
-	f := &filter{at: c.Ints("at")}
-	for _, w := range c.Node.Attrs["weight"].Floats {
-		f.weight = append(f.weight, float64(w))
-	}
+	places, weights := c.Node.Attrs["at"].Ints, c.Node.Attrs["weight"].Floats
+	taps := 0
 	if n > 0 {
-		f.taps = len(f.at) / n
+		taps = len(places) / n
 	}
-	if f.taps*n != len(f.at) || len(f.weight) != len(f.at) || n > 0 && f.taps == 0 {
-		return nil, c.Invalid("%d places and %d weights for %d elements", len(f.at), len(f.weight), n)
+	if taps*n != len(places) || len(weights) != len(places) || n > 0 && taps == 0 {
+		return nil, c.Invalid("%d places and %d weights for %d elements", len(places), len(weights), n)
 	}
-	for _, i := range f.at {
-		if i < 0 || i >= x.Shape[axis] {
+	for _, i := range places {
+		if i < 0 || i >= int64(x.Shape[axis]) {
 			return nil, c.Invalid("place %d is outside axis %d of %v", i, axis, x.Shape)
 		}
 	}
@@ -93,10 +107,14 @@ func lowerFilter(c *Call) (*Kernel, error) {
 	out.Shape = slices.Clone(x.Shape)
 	out.Shape[axis] = n
 	outer, inner := elems(out.Physical()[:axis]), elems(out.Physical()[axis+1:])
-	k := &Kernel{Out: []Type{out}, FLOPs: 2 * float64(out.Elems()*f.taps)}
+	k := &Kernel{Out: []Type{out}, FLOPs: 2 * float64(out.Elems()) * float64(taps), Tables: filterBytes(n, taps)}
 	k.Bind = func(m Memory) []Task {
 		if m.Out[0].Elems() == 0 {
 			return nil
+		}
+		f := &filter{taps: taps, at: make([]int32, len(places)), weight: make([]float64, len(weights))}
+		for i, at := range places {
+			f.at[i], f.weight[i] = int32(at), float64(weights[i])
 		}
 		if x.DType == onnx.Double {
 			return []Task{filterTask(f, Data[float64](m.Out[0]), Data[float64](m.In[0]), outer, x.Shape[axis], n, inner, m.Stopped)}
@@ -125,7 +143,7 @@ func filterRule(g *Grad, _ int) *Ref {
 	c := g.call()
 	axis, n := c.Int("axis", 0), c.Int("size", 0)
 	at, weight := c.Ints("at"), g.Node.Attrs["weight"].Floats
-	t := make(taps, n)
+	t := g.newTaps(n, len(at), g.x().Shape[axis])
 	for k := range at {
 		o := k / (len(at) / n)
 		t[o] = append(t[o], tap{at[k], float64(weight[k])})
@@ -144,19 +162,16 @@ func resizeRule(g *Grad, i int) *Ref {
 		if r.fixed[a] {
 			continue
 		}
-		t := make(taps, r.out[a])
+		var t taps
 		if r.mode == "nearest" {
-			at := make([]int, r.out[a])
-			for o := range at {
-				at[o] = r.nearestTo(a, o)
-			}
-			t = picks(at)
+			t = g.picks(r.out[a], r.in[a], func(o int) int { return r.nearestTo(a, o) })
 		} else {
-			f := r.filter(a)
+			t = g.newTaps(r.out[a], room(r.out[a], r.taps(a)), r.in[a])
+			f := r.filter(a, &pace{})
 			for o := range t {
 				for k := range f.taps {
 					if f.outside == nil || !f.outside[o] {
-						t[o] = append(t[o], tap{f.at[o*f.taps+k], f.weight[o*f.taps+k]})
+						t[o] = append(t[o], tap{int(f.at[o*f.taps+k]), f.weight[o*f.taps+k]})
 					}
 				}
 			}
@@ -171,9 +186,9 @@ func resizeRule(g *Grad, i int) *Ref {
 func padRule(g *Grad, i int) *Ref {
 	m := must(padMap(g.call()))
 	back := func(d *Ref) *Ref {
-		for a, at := range m.at {
-			if at != nil {
-				d = g.filter(d, a, picks(at).transposed(m.in[a]))
+		for a, from := range m.from {
+			if from != nil {
+				d = g.filter(d, a, g.picks(m.out[a], m.in[a], from).transposed(m.in[a]))
 			}
 		}
 		return d
@@ -216,14 +231,10 @@ func sliceRule(g *Grad, i int) *Ref {
 		if n == extent && step == 1 {
 			continue
 		}
-		at := make([]int, n)
-		for o := range at {
-			at[o] = first + o*step
-		}
 		if n == 0 {
 			return nil
 		}
-		d = g.filter(d, axis, picks(at).transposed(extent))
+		d = g.filter(d, axis, g.picks(n, extent, func(o int) int { return first + o*step }).transposed(extent))
 	}
 	return d
 }
@@ -236,11 +247,7 @@ func tileRule(g *Grad, i int) *Ref {
 	d := g.whole()
 	for a, n := range g.x().Shape {
 		if out := g.y().Shape[a]; out != n {
-			at := make([]int, out)
-			for o := range at {
-				at[o] = o % n
-			}
-			d = g.filter(d, a, picks(at).transposed(n))
+			d = g.filter(d, a, g.picks(out, n, func(o int) int { return o % n }).transposed(n))
 		}
 	}
 	return d
@@ -253,7 +260,7 @@ func averagePoolRule(g *Grad, _ int) *Ref {
 	w := must(newWindow(c, shape[2:], c.Ints("kernel_shape"), c.Int("ceil_mode", 0) != 0))
 	d := g.whole()
 	for a := range w.in {
-		t := make(taps, w.out[a])
+		t := g.newTaps(w.out[a], room(w.out[a], w.kernel[a]), w.in[a])
 		for o := range t {
 			n := float64(w.count(a, o, c.Int("count_include_pad", 0) != 0))
 			for k := range w.kernel[a] {
@@ -296,7 +303,7 @@ func placesRule(g *Grad, i int) *Ref {
 // moves elements makes of it says where they came from.
 func (g *Grad) places() *Ref {
 	return g.constant("places", func() *Tensor {
-		t := New(Type{DType: onnx.Int64, Shape: g.x().Shape})
+		t := g.newConstant(Type{DType: onnx.Int64, Shape: g.x().Shape})
 		for i := range Data[int64](t) {
 			Data[int64](t)[i] = int64(i)
 		}

@@ -49,7 +49,7 @@ func channelNormRule(g *Grad, i int) *Ref {
 	}
 	switch i {
 	case 1:
-		ones := g.constant("ones", func() *Tensor { return filled(g.In[1].Type, func(int) float64 { return 1 }) })
+		ones := g.constant("ones", func() *Tensor { return g.filled(g.In[1].Type, func(int) float64 { return 1 }) })
 		return sum(g.mul(dy, plain(x, ones, g.zeros(g.In[1]))))
 	case 2:
 		return sum(dy)
@@ -69,7 +69,7 @@ func rowNormRule(g *Grad, i int) *Ref {
 	x, dy := g.x(), g.spread(g.dy(), g.y().Shape)
 	switch i {
 	case 1:
-		ones := g.constant("ones", func() *Tensor { return filled(g.In[1].Type, func(int) float64 { return 1 }) })
+		ones := g.constant("ones", func() *Tensor { return g.filled(g.In[1].Type, func(int) float64 { return 1 }) })
 		return g.cast(g.collect(g.mul(dy, g.again(x, ones)), x.Shape, g.In[1].Shape), g.In[1].DType)
 	case 2:
 		return g.cast(g.collect(dy, x.Shape, g.In[2].Shape), g.In[2].DType)
@@ -134,7 +134,7 @@ func lowerNormGrad(c *Call) (*Kernel, error) {
 		}
 		size := x.Shape[1] / groups
 		v.unit = size / gcd(size, Block) * Block
-		k.WorkerScratch = 4*tileLen + 8*min(v.unit, (x.Shape[1]+Block-1)/Block*Block)*elems(x.Shape[2:])
+		k.WorkerScratch = 4*tileLen + room(8, min(v.unit, (x.Shape[1]+Block-1)/Block*Block), elems(x.Shape[2:]))
 		k.Bind = v.bindBlocked
 	default:
 		k.WorkerScratch = 4 * tileLen

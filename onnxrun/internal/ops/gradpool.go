@@ -54,12 +54,12 @@ func lowerMaxPoolGrad(c *Call) (*Kernel, error) {
 		return nil, c.Unsupported("the gradient %v of a pool of %v", d, x)
 	}
 	v := &maxPoolGrad{w: w, planes: elems(x.Shape[:2]), in: elems(w.in), out: elems(w.out)}
-	k := &Kernel{Out: []Type{x}, FLOPs: float64(x.Elems() * (w.kernel[last] + elems(w.kernel[:last])))}
+	k := &Kernel{Out: []Type{x}, Tables: w.rowBytes(), FLOPs: float64(x.Elems()) * float64(w.kernel[last]+elems(w.kernel[:last]))}
 	if x.DType == onnx.Double {
 		k.Bind = v.loops
 		return k, nil
 	}
-	k.WorkerScratch = 8 * (w.in[last] + w.out[last] + elems(w.in[:last])*w.out[last])
+	k.WorkerScratch = room(8, w.in[last]+w.out[last]+room(elems(w.in[:last]), w.out[last]))
 	k.Bind = v.bind
 	return k, nil
 }
@@ -67,13 +67,14 @@ func lowerMaxPoolGrad(c *Call) (*Kernel, error) {
 func (v *maxPoolGrad) bind(m Memory) []Task {
 	dy, src, dst := Data[float32](m.In[0]), Data[float32](m.In[1]), Data[float32](m.Out[0])
 	w, last := v.w, len(v.w.in)-1
-	offsets, rows, taps := w.rows()
+	offsets, rows, taps := w.rows(&m)
 	width, row, stride := w.in[last], w.out[last], w.stride[last]
 	parts, step := divide(v.planes, float64(v.in*(2+2*w.kernel[last])+v.out*2*(1+taps)))
 	return []Task{{parts, func(part, worker int) {
 		keys := scratchOf[int64](m.Worker(worker), width+row+v.in/max(1, width)*row)
 		order, best, most := keys[:width], keys[width:][:row], keys[width+row:]
 		lo, hi := bounds(part, step, v.planes)
+		pace := m.pace()
 		for p := lo; p < hi; p++ {
 			x, d, y := src[p*v.in:][:v.in], dy[p*v.out:][:v.out], dst[p*v.in:][:v.in]
 			clear(y)
@@ -84,6 +85,9 @@ func (v *maxPoolGrad) bind(m Memory) []Task {
 				out := most[r*row:][:row]
 				fill(out, math.MinInt64)
 				for k := range w.kernel[last] {
+					if pace.over(2 * row) {
+						return
+					}
 					a, b, first := w.span(k)
 					at := int64(1<<placeBits - 1 - k)
 					for o := a; o < b; o++ {
@@ -95,6 +99,9 @@ func (v *maxPoolGrad) bind(m Memory) []Task {
 				fill(best, math.MinInt64)
 				for t := range taps {
 					off := offsets[r*taps+t]
+					if pace.over(2 * row) {
+						return
+					}
 					if off < 0 {
 						continue
 					}
@@ -128,14 +135,18 @@ func ordered(f float32) int32 {
 func (v *maxPoolGrad) loops(m Memory) []Task {
 	dy, src, dst := Data[float64](m.In[0]), Data[float64](m.In[1]), Data[float64](m.Out[0])
 	w, last := v.w, len(v.w.in)-1
-	offsets, rows, taps := w.rows()
+	offsets, rows, taps := w.rows(&m)
 	return Serial(func() {
 		clear(dst)
+		pace := m.pace()
 		for i, d := range dy {
 			p, r, o := i/v.out, i%v.out/w.out[last]%max(1, rows), i%w.out[last]
 			most, at := math.Inf(-1), -1
 			for t := range taps {
 				off := int(offsets[r*taps+t])
+				if pace.over(8 * w.kernel[last]) {
+					return
+				}
 				for k := range w.kernel[last] {
 					j := w.at(last, o, k)
 					if off < 0 || j < 0 || j >= w.in[last] {

@@ -176,7 +176,11 @@ func gridSample[T float](m Memory, s *gridSampler) []Task {
 		for i := range n {
 			axes[i] = s.tap(float64(grid[r*n+n-1-i]), i)
 		}
+		pace := m.pace()
 		for ch := range channels {
+			if pace.over(8 * taps) {
+				return
+			}
 			plane := src[(image*channels+ch)*inPlane:][:inPlane]
 			sum := 0.0
 			for t := range taps {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -165,13 +166,13 @@ func (tc testCall) mustRun(t *testing.T) []*Tensor {
 		}
 	}
 	same("shuffled with 3 workers", runKernel(k, tc.in, 3, shuffled(r)))
-	grain = 4 * Block
+	grain, pieceNanos = 4*Block, 1
 	if fine, err := Lower(c); err != nil {
 		t.Fatalf("%s: %v", tc, err)
 	} else {
 		same("in smaller parts", runKernel(fine, tc.in, 1, nil))
 	}
-	grain = 1 << 14
+	grain, pieceNanos = 1<<14, longRow
 	for _, i := range k.InPlace {
 		in := slices.Clone(tc.in)
 		in[i] = &Tensor{tc.in[i].Type, cloneMem(tc.in[i].mem)}
@@ -189,7 +190,7 @@ func (tc testCall) mustRun(t *testing.T) []*Tensor {
 	for i := range out {
 		again[i] = New(k.Out[i])
 	}
-	for _, task := range k.Bind(NewMemory(k, tc.in, again, AlignedBytes(ScratchBytes(k, 1)), 1)) {
+	for _, task := range tc.bound(t, k, again) {
 		if task.Parts == 0 {
 			continue
 		}
@@ -201,6 +202,22 @@ func (tc testCall) mustRun(t *testing.T) []*Tensor {
 		}
 	}
 	return out
+}
+
+// bound is what Bind makes of a kernel whose weights have been packed. It checks that
+// this takes no more memory than was declared.
+func (tc testCall) bound(t *testing.T, k *Kernel, out []*Tensor) []Task {
+	t.Helper()
+	m := NewMemory(k, tc.in, out, AlignedBytes(ScratchBytes(k, 1)), 1)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	tasks := k.Bind(m)
+	runtime.ReadMemStats(&after)
+	const closures = 16 << 10 // with what the sizes of which do not depend on shapes
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(k.Tables)+closures {
+		t.Errorf("%s: binding takes %d bytes, declared are %d", tc, took, k.Tables)
+	}
+	return tasks
 }
 
 // mustFail checks that the call is refused, with an error of the right type:

@@ -45,7 +45,7 @@ func lowerInstanceNormPlus(c *Call) (*Kernel, error) {
 	if act != kernel.ActNone {
 		k.FLOPs += 4 * float64(v.x.Elems())
 	}
-	k.Scratch = 2 * 8 * p.n * p.lanes()
+	k.Scratch = room(2*8, p.n, p.lanes())
 	return k, nil
 }
 

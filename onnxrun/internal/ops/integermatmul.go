@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"sampleonnx/onnxrun/internal/kernel"
@@ -21,30 +22,28 @@ func (p *integerProduct) bindConstant(c *Call, k *Kernel, rows, height, depth, c
 		rows == 0 || depth == 0 || cols == 0 {
 		return false
 	}
-	zero := []float32{0}
+	constant, zeros, packs := c.In[p.b].Const, Of([]int{1}, []uint8{0}), c.Packs
 	if c.Has(p.zeroB) {
-		zero = make([]float32, c.In[p.zeroB].Elems())
-		widen(zero, c.In[p.zeroB].Const, 0)
+		zeros = c.In[p.zeroB].Const
 	}
-	constant, panels, size := c.In[p.b].Const, kernel.Panels(cols), 0
-	for d := 0; d < depth; d += exactDepth {
-		size += kernel.PackedLen(min(exactDepth, depth-d), cols)
-	}
-	packed := c.Packs.Get(constant, fmt.Sprint("centred at ", zero), size, func(dst []float32) {
-		b := make([]float32, min(exactDepth, depth)*cols)
-		for d := 0; d < depth; d += exactDepth {
-			n := min(exactDepth, depth-d)
-			widen(b[:n*cols], constant, d*cols)
-			for i := range b[:n*cols] {
-				b[i] -= zero[i%cols*colStep]
-			}
-			kernel.PackBPanels(dst, b, n, cols, cols, 0, panels)
-			dst = dst[kernel.PackedLen(n, cols):]
-		}
-	})
 	const each = 56 // rows of a part
-	k.Scratch, k.WorkerScratch, k.Algo = 0, 4*min(each, rows)*(depth+cols), "gemm"
+	k.Scratch, k.WorkerScratch, k.Algo = 0, room(4, min(each, rows), depth+cols), "gemm"
+	k.Tables = room(4, min(exactDepth, depth)+1, cols)
 	k.Bind = func(m Memory) []Task {
+		packed := packs.Get(constant, fmt.Sprintf("centred at %v %x", zeros.DType, sha256.Sum256(zeros.mem)), packedLen(depth, cols), func(dst []float32) {
+			zero := make([]float32, zeros.Elems())
+			widen(zero, zeros, 0)
+			b := make([]float32, min(exactDepth, depth)*cols)
+			for d := 0; d < depth; d += exactDepth {
+				n := min(exactDepth, depth-d)
+				widen(b[:n*cols], constant, d*cols)
+				for i := range b[:n*cols] {
+					b[i] -= zero[i%cols*colStep]
+				}
+				kernel.PackBPanels(dst, b, n, cols, cols, 0, kernel.Panels(cols))
+				dst = dst[kernel.PackedLen(n, cols):]
+			}
+		})
 		out := Data[int32](m.Out[0])
 		return []Task{{ceilDiv(rows, each), func(part, worker int) {
 			lo, hi := bounds(part, each, rows)

@@ -19,14 +19,14 @@ type rowNorm struct {
 }
 
 // rowParam is an input broadcast to the rows: element i of row r is element
-// base(r) + at[i]; at is nil when the elements follow each other. base is the same
-// for each run of rows from a multiple of run on.
+// base(r) + at(i). base is the same for each run of rows from a multiple of run on.
 type rowParam struct {
-	input int
-	shape []int // leading axes of x
-	step  []int // for each of them; 0 where the parameter is broadcast
-	at    []int
-	run   int
+	input   int
+	shape   []int // leading axes of x
+	step    []int // for each of them; 0 where the parameter is broadcast
+	at      spread
+	follows bool // at(i) = i
+	run     int
 }
 
 func (p *rowParam) base(row int) int {
@@ -82,7 +82,7 @@ func lowerRowNorm(c *Call, rms bool) (*Kernel, error) {
 	if x.DType == onnx.Double {
 		k.Bind = v.loops
 	} else {
-		k.Bind, k.WorkerScratch = v.bind, 4*v.gathers()*v.size
+		k.Bind, k.WorkerScratch = v.bind, room(4, v.gathers(), v.size)
 	}
 	return k, nil
 }
@@ -119,19 +119,8 @@ func (v *rowNorm) param(c *Call, i int) (*rowParam, error) {
 	for d := v.axis - 1; d >= 0 && step[d] == 0; d-- {
 		p.run *= v.x.Shape[d]
 	}
-	at := make([]int, v.size)
-	follow := true
-	for j := range at {
-		rest := j
-		for d := rank - 1; d >= v.axis; d-- {
-			at[j] += rest % v.x.Shape[d] * step[d]
-			rest /= v.x.Shape[d]
-		}
-		follow = follow && at[j] == j
-	}
-	if !follow {
-		p.at = at
-	}
+	p.at = newSpread(v.x.Shape[v.axis:], step[v.axis:])
+	p.follows = v.size <= 1 || len(p.at.dims) == 1 && p.at.steps[0] == 1
 	return p, nil
 }
 
@@ -175,7 +164,7 @@ func (v *rowNorm) bind(m Memory) []Task {
 // gathers is how many of the parameters need room for a row of theirs.
 func (v *rowNorm) gathers() (n int) {
 	for _, p := range []*rowParam{v.scale, v.bias} {
-		if p != nil && p.at != nil {
+		if p != nil && !p.follows {
 			n++
 		}
 	}
@@ -186,13 +175,13 @@ func (v *rowNorm) gathers() (n int) {
 // other are brought together in room, which shrinks by the row.
 func (p *rowParam) row(all []float32, r, size int, room *[]float32) []float32 {
 	all = all[p.base(r):]
-	if p.at == nil {
+	if p.follows {
 		return all[:size]
 	}
 	row := (*room)[:size]
 	*room = (*room)[size:]
-	for i, at := range p.at {
-		row[i] = all[at]
+	for i := range row {
+		row[i] = all[p.at.at(i)]
 	}
 	return row
 }
@@ -231,19 +220,12 @@ func (v *rowNorm) loops(m Memory) []Task {
 				Data[float64](m.Out[2])[r] = inverse
 			}
 			for i := range x {
-				z := (x[i] - mean) * inverse * scale[v.scale.base(r)+v.scale.index(i)]
+				z := (x[i] - mean) * inverse * scale[v.scale.base(r)+v.scale.at.at(i)]
 				if bias != nil {
-					z += bias[v.bias.base(r)+v.bias.index(i)]
+					z += bias[v.bias.base(r)+v.bias.at.at(i)]
 				}
 				y[i] = z
 			}
 		}
 	}}}
-}
-
-func (p *rowParam) index(i int) int {
-	if p.at == nil {
-		return i
-	}
-	return p.at[i]
 }

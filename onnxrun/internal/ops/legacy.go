@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"maps"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -12,28 +13,6 @@ import (
 
 // legacyOpset is the first opset without any of this.
 const legacyOpset = 7
-
-// legacyAttrs are the attributes that went away, by operator; "" is for any.
-var legacyAttrs = map[string]string{
-	"":                   "consumed_inputs:is",
-	"Add":                "axis:i broadcast:i",
-	"Sub":                "axis:i broadcast:i",
-	"Mul":                "axis:i broadcast:i",
-	"Div":                "axis:i broadcast:i",
-	"Pow":                "axis:i broadcast:i",
-	"And":                "axis:i broadcast:i",
-	"Or":                 "axis:i broadcast:i",
-	"Xor":                "axis:i broadcast:i",
-	"Equal":              "axis:i broadcast:i",
-	"Less":               "axis:i broadcast:i",
-	"Greater":            "axis:i broadcast:i",
-	"BatchNormalization": "is_test:i",
-	"Dropout":            "is_test:i",
-	"Gemm":               "broadcast:i",
-	"Pad":                "paddings:is",
-	"Reshape":            "shape:is",
-	"Upsample":           "height_scale:f width_scale:f",
-}
 
 // castNames are the element types as Cast-1 writes them.
 var castNames = map[string]onnx.DType{
@@ -49,13 +28,8 @@ func (c *Call) modern() (*Call, error) {
 		return c, nil
 	}
 	node := *n
-	node.Attrs = map[string]onnx.Attr{}
-	old := &row{attrs: legacyAttrs[""] + " " + legacyAttrs[n.Op]}
-	for name, a := range n.Attrs {
-		if _, ok := old.attr(name); !ok {
-			node.Attrs[name] = a
-		}
-	}
+	node.Attrs = make(map[string]onnx.Attr, len(n.Attrs)+1)
+	maps.Copy(node.Attrs, n.Attrs)
 	m := &Call{Node: &node, In: slices.Clone(c.In), Packs: c.Packs, Exact: c.Exact, Scores: c.Scores}
 	switch n.Op {
 	case "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater":
@@ -119,18 +93,4 @@ func onesAfter(shape []int, rank int) []int {
 		s = append(s, 1)
 	}
 	return s
-}
-
-// legacyAttr is the kind of an attribute that the node has only because it is
-// old.
-func legacyAttr(n *onnx.Node, name string) (onnx.AttrKind, bool) {
-	if n.Version >= legacyOpset {
-		return 0, false
-	}
-	switch kind := n.Attrs[name].Kind; {
-	case n.Op == "Cast" && name == "to" && kind == onnx.AttrString,
-		(n.Op == "LpPool" || n.Op == "GlobalLpPool" || n.Op == "LpNormalization") && name == "p" && kind == onnx.AttrFloat:
-		return kind, true
-	}
-	return (&row{attrs: legacyAttrs[""] + " " + legacyAttrs[n.Op]}).attr(name)
 }

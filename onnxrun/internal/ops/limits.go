@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxRank is the number of dimensions that a tensor may have.
-	maxRank = 8
+	maxRank = onnx.MaxRank
 	// maxElems is the number of elements that a tensor may have; the bytes of
 	// one then fit an int on every machine.
 	maxElems = min(math.MaxInt32, math.MaxInt/32)
@@ -52,40 +52,47 @@ func (c *Call) checkSize(t Type) error {
 			return c.Invalid("has an output of shape %v", t.Shape)
 		}
 		if d > 0 && n > most/d {
-			return tooLarge(int64(min(n, math.MaxInt32)) * int64(min(d, math.MaxInt32)))
+			return c.tooLarge(int64(room(n, d)))
 		}
 		n *= max(d, 1)
 	}
 	return nil
 }
 
-func tooLarge(n int64) error {
-	return &onnx.LimitError{What: "elements of a tensor", Got: n, Max: maxElems}
+// tooLarge: n elements are more than a tensor may have.
+func (c *Call) tooLarge(n int64) error {
+	return &onnx.LimitError{Node: c.Node.Where(), What: "elements of a tensor", Got: n, Max: maxElems}
 }
 
-const (
-	// maxTaps bounds the elements of one window. A pool's are in no tensor: they
-	// cost nothing but time, and one window is the least that a run does at once.
-	maxTaps = 1 << 24
-	// maxTable bounds the offsets that a kernel lists when it is bound to memory.
-	maxTable = 1 << 28
-)
+// unbounded is a size in bytes that no operator may ask for. It is a multiple of a
+// cache line, and there is room for three of its kind in an int.
+const unbounded = math.MaxInt / 4 &^ 63
+
+// room is the product of sizes, none of them negative: of bytes, elements, whatever a
+// file says there are; unbounded where it would be more.
+func room(sizes ...int) int {
+	n := 1
+	for _, s := range sizes {
+		if s > 0 && n > unbounded/s {
+			n = unbounded
+		} else {
+			n *= s
+		}
+	}
+	return n
+}
+
+// maxTaps bounds the elements of one window. A pool's are in no tensor: they
+// cost nothing but time, and one window is the least that a run does at once.
+const maxTaps = 1 << 24
 
 func (c *Call) checkTaps(kernel []int) error {
 	n := 1
 	for _, k := range kernel {
 		if k > maxTaps/n {
-			return &onnx.LimitError{Node: c.Node.Where(), What: "elements of a window", Got: int64(n) * int64(min(k, math.MaxInt32)), Max: maxTaps}
+			return &onnx.LimitError{Node: c.Node.Where(), What: "elements of a window", Got: int64(room(n, k)), Max: maxTaps}
 		}
 		n *= k
 	}
 	return nil
-}
-
-// checkTable panics, as kernels do, before a table of a·b offsets that is too
-// large.
-func checkTable(a, b int) {
-	if b > 0 && a > maxTable/b {
-		panic(&onnx.LimitError{What: "offsets of a kernel", Got: int64(min(float64(a)*float64(b), 1<<62)), Max: maxTable})
-	}
 }

@@ -43,8 +43,8 @@ func lowerLinear(c *Call) (*Kernel, error) {
 	rank := len(a.Shape)
 	p := &product{
 		m: elems(a.Shape[:rank-1]), k: a.Shape[rank-1], n: b.Shape[1], ldb: b.Shape[1], bT: c.Int("transB", 0) != 0, constB: true,
-		aAt: same(1), bAt: same(1), cAt: same(1), aOf: same(1), bOf: same(1),
 	}
+	p.single()
 	bk := b.Shape[0]
 	if p.bT {
 		p.n, bk = bk, p.n

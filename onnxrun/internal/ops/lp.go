@@ -58,7 +58,11 @@ func lpPool[T float](m Memory, w *window, p float64) []Task {
 	return eachRow(len(dst), 8*taps, func(i, _ int) {
 		sum := 0.0
 		plane := src[i/outPlane*inPlane:]
+		pace := m.pace()
 		for t := range taps {
+			if pace.over(16) {
+				return
+			}
 			if off := w.offset(i%outPlane, t, st); off >= 0 {
 				sum += powAbs(float64(plane[off]), p)
 			}
@@ -131,11 +135,18 @@ func lpNormalize[T float](m Memory, shape []int, axis int, p float64) []Task {
 	dst, src := Data[T](m.Out[0]), Data[T](m.In[0])
 	return eachRow(outer*inner, n, func(r, _ int) {
 		at, sum := r/inner*n*inner+r%inner, 0.0
+		pace := m.pace()
 		for i := range n {
+			if i%paceBlock == 0 && pace.over(4*paceBlock) {
+				return
+			}
 			sum += powAbs(float64(src[at+i*inner]), p)
 		}
 		norm := rootOf(sum, p)
 		for i := range n {
+			if i%paceBlock == 0 && pace.over(4*paceBlock) {
+				return
+			}
 			dst[at+i*inner] = src[at+i*inner]
 			if norm != 0 {
 				dst[at+i*inner] = T(float64(src[at+i*inner]) / norm)
@@ -152,7 +163,7 @@ func lowerLRN(c *Call) (*Kernel, error) {
 	}
 	t := c.In[0].Type
 	size := c.Int("size", 0)
-	if len(t.Shape) < 2 || size < 1 {
+	if len(t.Shape) < 2 || size < 1 || size > maxElems {
 		return nil, c.Invalid("normalises %v over %d channels", t, size)
 	}
 	alpha, beta, bias := float64(c.Float("alpha", 1e-4)), float64(c.Float("beta", 0.75)), float64(c.Float("bias", 1))
@@ -174,7 +185,11 @@ func lrn[T float](m Memory, shape []int, size int, f func(x, sum float64) float6
 	return eachRow(len(dst)/inner, inner*min(size, n), func(r, _ int) {
 		image, ch := r/n*n, r%n
 		lo, hi := max(0, ch-(size-1)/2), min(n, ch+size/2+1)
+		pace := m.pace()
 		for i := range inner {
+			if pace.over(32 + hi - lo) {
+				return
+			}
 			sum := 0.0
 			for k := lo; k < hi; k++ {
 				v := float64(src[(image+k)*inner+i])
@@ -231,14 +246,21 @@ func meanVariance[T float](m Memory, kept, gone *lattice) []Task {
 		at := kept.walkTo(len(kept.dims), r)
 		base := at.off[0]
 		mean, variance := 0.0, 0.0
+		pace := m.pace()
 		w := gone.walkTo(len(gone.dims), 0)
 		for range n {
+			if pace.over(8) {
+				return
+			}
 			mean += float64(src[base+w.off[0]])
 			w.next()
 		}
 		mean /= float64(n)
 		w = gone.walkTo(len(gone.dims), 0)
 		for range n {
+			if pace.over(8) {
+				return
+			}
 			d := float64(src[base+w.off[0]]) - mean
 			variance += d * d
 			w.next()
@@ -246,6 +268,9 @@ func meanVariance[T float](m Memory, kept, gone *lattice) []Task {
 		std := math.Sqrt(variance/float64(n)) + 1e-9
 		w = gone.walkTo(len(gone.dims), 0)
 		for range n {
+			if pace.over(8) {
+				return
+			}
 			i := base + w.off[0]
 			dst[i] = T((float64(src[i]) - mean) / std)
 			w.next()

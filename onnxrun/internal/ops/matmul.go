@@ -80,21 +80,10 @@ func lowerMatMul(c *Call) (*Kernel, error) {
 	if nb == 1 && elems(batch) == na {
 		// One B for all: the batches of A are more rows.
 		p.m *= na
-		p.aAt, p.aOf, p.bAt, p.bOf, p.cAt = same(1), same(1), same(1), same(1), same(1)
+		p.single()
 	} else {
-		n := elems(batch)
-		checkTable(16, n)
-		p.aAt, p.bAt, p.cAt = upTo(na, p.m*p.k), upTo(nb, p.k*p.n), upTo(n, p.m*p.n)
-		p.aOf, p.bOf = make([]int, n), make([]int, n)
-		for i := range n {
-			rest := i
-			for d := rank - 1; d >= 0; d-- {
-				x := rest % batch[d]
-				rest /= batch[d]
-				p.aOf[i] += x * aStep[d]
-				p.bOf[i] += x * bStep[d]
-			}
-		}
+		p.a, p.b, p.c = evenly(na, p.m*p.k), evenly(nb, p.k*p.n), evenly(elems(batch), p.m*p.n)
+		p.aOf, p.bOf = newSpread(batch, aStep), newSpread(batch, bStep)
 	}
 	if p.n == 1 {
 		p.bT, p.ldb = true, p.k // a column is a row when packed from the other side
@@ -118,7 +107,7 @@ func lowerMatMul(c *Call) (*Kernel, error) {
 		if constant != nil && IsFloat32(a.DType) {
 			packed = p.packAll(packs, constant)
 		}
-		return p.bind(m.Out[0], m.In[0], m.In[1], packed, m.Shared())
+		return p.bind(m.Out[0], m.In[0], m.In[1], packed, &m)
 	}
 	return k, nil
 }
@@ -145,8 +134,8 @@ func lowerGemm(c *Call) (*Kernel, error) {
 		m: a.Shape[0], k: a.Shape[1], n: b.Shape[1],
 		lda: a.Shape[1], ldb: b.Shape[1],
 		aT: c.Int("transA", 0) != 0, bT: c.Int("transB", 0) != 0,
-		aAt: same(1), bAt: same(1), cAt: same(1), aOf: same(1), bOf: same(1),
 	}
+	p.single()
 	bk := b.Shape[0]
 	if p.aT {
 		p.m, p.k = p.k, p.m
@@ -265,5 +254,5 @@ func gemmAfter[T number](e *gemmEnd, y []T, extra *Tensor) func(batch, i0, i1, j
 
 func gemmLoops[T number](p *product, e *gemmEnd, m Memory, extra *Tensor) []Task {
 	y := Data[T](m.Out[0])
-	return productTasks(p, y, Data[T](m.In[0]), Data[T](m.In[1]), gemmAfter(e, y, extra))
+	return productTasks(p, y, Data[T](m.In[0]), Data[T](m.In[1]), gemmAfter(e, y, extra), m.Stopped)
 }

@@ -27,14 +27,14 @@ func newMatrices(c *Call, name string, batch, rows, cols, n int) (matrices, erro
 		return matrices{}, c.Invalid("%s has %d elements, want 3 and two for each axis", name, len(v))
 	}
 	x := matrices{at: v[0], row: v[1], col: v[2]}
-	last := x.at + (rows-1)*x.row + (cols-1)*x.col
 	bad := x.at < 0 || x.row < 0 || x.col < 0
+	last := min(x.at, unbounded) + room(rows-1, max(x.row, 0)) + room(cols-1, max(x.col, 0))
 	items := 1
 	for i := 3; i < len(v); i += 2 {
 		d, s := v[i], v[i+1]
 		bad = bad || d < 1 || s < 0
-		items *= d
-		last += (d - 1) * s
+		items = room(items, max(d, 0))
+		last = min(last, unbounded) + room(max(d-1, 0), max(s, 0))
 		x.dims, x.steps = append(x.dims, d), append(x.steps, s)
 	}
 	if bad || items != batch || last >= n {

@@ -58,7 +58,10 @@ func lowerEyeLike(c *Call) (*Kernel, error) {
 	if len(in.Shape) != 2 {
 		return nil, c.Invalid("the input has shape %v, want 2 axes", in.Shape)
 	}
-	to := onnx.DType(c.Int("dtype", int(in.DType)))
+	to, err := c.DType("dtype", in.DType)
+	if err != nil {
+		return nil, err
+	}
 	if !isStored(to) {
 		return nil, c.Unsupported("makes elements of %v", to)
 	}
@@ -155,7 +158,7 @@ func lowerDet(c *Call) (*Kernel, error) {
 	if err := c.checkSize(Type{Shape: []int{n, n, 8}}); err != nil {
 		return nil, err
 	}
-	return &Kernel{Out: []Type{out}, WorkerScratch: 8 * n * n, FLOPs: float64(t.Elems()) * float64(n), Bind: func(m Memory) []Task {
+	return &Kernel{Out: []Type{out}, WorkerScratch: room(8, n, n), FLOPs: float64(t.Elems()) * float64(n), Bind: func(m Memory) []Task {
 		if t.DType == onnx.Double {
 			return det[float64](m, n)
 		}

@@ -1,5 +1,7 @@
 package ops
 
+import "slices"
+
 // lowerProductOfViews is the fused operator Product: C = A·B for a batch of
 // matrices [m, k] and [k, n] wherever they lie. Its attributes are sizes (batch,
 // m, n, k), a, b and c (newMatrices) and the output's shape. Rows of A and C must
@@ -23,7 +25,7 @@ func lowerProductOfViews(c *Call) (*Kernel, error) {
 	if !IsFloat32(c.In[0].DType) || !IsFloat32(c.In[1].DType) {
 		return nil, c.Invalid("the operands are %v and %v, want float32", c.In[0].DType, c.In[1].DType)
 	}
-	if out.Elems() != batch*p.m*p.n {
+	if out.Elems() != room(batch, p.m, p.n) {
 		return nil, c.Invalid("the output of shape %v is not %d matrices of %d×%d", out.Shape, batch, p.m, p.n)
 	}
 	a, err := newMatrices(c, "a", batch, p.m, p.k, c.In[0].Elems())
@@ -45,29 +47,26 @@ func lowerProductOfViews(c *Call) (*Kernel, error) {
 	if !b.rowMajor(p.n) {
 		p.bT, p.ldb = true, b.col
 	}
-	p.aAt, p.aOf = a.distinct(batch)
-	p.bAt, p.bOf = b.distinct(batch)
-	for i := range batch {
-		p.cAt = append(p.cAt, y.of(i))
-	}
+	p.a, p.aOf = a.distinct()
+	p.b, p.bOf = b.distinct()
+	p.c = newSpread(y.dims, y.steps)
 	k := &Kernel{Out: []Type{out}, FLOPs: p.flops(), Algo: "gemm", Scratch: p.scratch(false)}
 	k.Bind = func(m Memory) []Task {
-		return p.tasks(Data[float32](m.Out[0]), Data[float32](m.In[0]), Data[float32](m.In[1]), nil, nil, m.Shared(), nil)
+		return p.tasks(Data[float32](m.Out[0])[y.at:], Data[float32](m.In[0])[a.at:], Data[float32](m.In[1])[b.at:], nil, nil, m.Shared(), nil)
 	}
 	return k, nil
 }
 
-// distinct lists where the matrices of n items begin, each place once, and which
-// of them each item's is.
-func (x *matrices) distinct(n int) (at, of []int) {
-	seen := map[int]int{}
-	for i := range n {
-		begin := x.of(i)
-		if _, ok := seen[begin]; !ok {
-			seen[begin] = len(at)
-			at = append(at, begin)
+// distinct is where the matrices of all items begin, counted from the first one, each
+// place once, and which of them each item's is.
+func (x *matrices) distinct() (at, of spread) {
+	var dims, steps []int // without the axes along which it is one matrix
+	number := slices.Clone(x.steps)
+	for d := len(x.dims) - 1; d >= 0; d-- {
+		if x.steps[d] != 0 {
+			number[d] = room(dims...)
+			dims, steps = slices.Insert(dims, 0, x.dims[d]), slices.Insert(steps, 0, x.steps[d])
 		}
-		of = append(of, seen[begin])
 	}
-	return at, of
+	return newSpread(dims, steps), newSpread(x.dims, number)
 }

@@ -1,6 +1,9 @@
 package ops
 
 import (
+	"maps"
+	"math"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -38,4 +41,35 @@ func TestProductOfViews(t *testing.T) {
 		tc.attrs[name] = a
 		tc.mustFail(t, true)
 	}
+}
+
+// TestMatricesDoNotWrapAround: places are not within an operand because their sum is
+// beyond the largest integer.
+func TestMatricesDoNotWrapAround(t *testing.T) {
+	r := rand.New(rand.NewPCG(94, 2))
+	good := map[string]onnx.Attr{"sizes": ints(2, 3, 4, 4), "a": ints(0, 4, 1, 2, 12), "b": ints(0, 4, 1, 2, 16), "c": ints(0, 4, 1, 2, 12), "shape": ints(2, 3, 4)}
+	bad := func(name string, v ...int) {
+		tc := testCall{op: "Product", domain: Fused, in: []*Tensor{randn(r, 2, 3, 4), randn(r, 2, 4, 4)}, attrs: maps.Clone(good)}
+		tc.attrs[name] = ints(v...)
+		tc.mustFail(t, true)
+	}
+	for _, k := range []int{0, 3, 1000, 1 << 20} {
+		for _, name := range []string{"a", "b", "c"} {
+			for at := range 3 {
+				v := []int{0, 4, 1, 2, 12}
+				v[at] = math.MaxInt - k
+				bad(name, v...)
+				v[at] = (math.MaxInt-k)/2 + 1 // twice that wraps around
+				bad(name, v...)
+			}
+			bad(name, 0, 4, 1, 2, math.MaxInt-k)
+			bad(name, 0, 4, 1, 2, math.MinInt+k)
+			bad(name, 0, 4, 1, 3, math.MaxInt/2+1)
+			bad(name, 0, 4, 1, math.MaxInt-k, 0)
+		}
+	}
+	const half = bits.UintSize / 2
+	bad("a", 0, 4, 1, 1<<half, 12, 1<<half, 12, 2, 12) // the items' product is 0
+	bad("sizes", 1<<half, 1<<half, 4, 4)
+	bad("sizes", 1<<(2*half-2), 4, 16, 1)
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -42,11 +43,14 @@ type Kernel struct {
 
 	Scratch       int     // bytes of memory shared by all workers while the node runs
 	WorkerScratch int     // bytes for each worker
+	Tables        int     // bytes that Bind may allocate beside packed weights: lists of offsets and the like
 	FLOPs         float64 // multiplications and additions of one run
 	Algo          string  // the algorithm chosen, for people: "direct", "gemm"; may be ""
 
 	// Bind makes the tasks that compute the outputs in the given memory, run in
-	// order. It may allocate; the tasks may not.
+	// order. It may allocate, Tables at most and what does not grow with the shapes;
+	// the tasks may not. When Memory.Stopped says so it gives up, and the tasks are
+	// of no use.
 	Bind func(m Memory) []Task
 }
 
@@ -58,7 +62,7 @@ type Memory struct {
 	Workers int
 
 	// Stopped, if set, reports that nobody waits for the results any more. Parts
-	// that take long ask it and return, with the outputs in any state.
+	// that take long, and Bind, ask it and return, with the outputs in any state.
 	Stopped func() bool
 
 	shared int
@@ -73,7 +77,11 @@ func NewMemory(k *Kernel, in, out []*Tensor, scratch []byte, workers int) Memory
 
 // ScratchBytes is the scratch memory k needs with that many workers.
 func ScratchBytes(k *Kernel, workers int) int {
-	return align64(k.Scratch) + workers*align64(k.WorkerScratch)
+	shared, worker := align64(k.Scratch), align64(k.WorkerScratch)
+	if worker > 0 && workers > (math.MaxInt-shared)/worker {
+		return math.MaxInt &^ 63
+	}
+	return shared + workers*worker
 }
 
 // Shared is the scratch memory shared by all workers.
@@ -98,29 +106,30 @@ type Task struct {
 // Serial is a task of one part.
 func Serial(f func()) []Task { return []Task{{1, func(int, int) { f() }}} }
 
-// Lower checks a call against the operator table and finds its kernel. The
-// error is a *onnx.FormatError (the node breaks the standard) or an
-// *onnx.UnsupportedError (it does not, but we cannot run it).
+// Lower checks a call against the operator table and finds its kernel, in time
+// that does not depend on the extents of shapes. The error is a *onnx.FormatError
+// (the node breaks the standard) or an *onnx.UnsupportedError (it does not, but we
+// cannot run it) or a *onnx.LimitError.
 func Lower(c *Call) (*Kernel, error) {
-	row, err := find(c.Node)
+	op, err := find(c.Node)
 	if err != nil {
 		return nil, err
 	}
 	for i := range c.In {
-		if c.In[i].Absent && i < row.required() {
+		if c.In[i].Absent && i < op.required {
 			return nil, c.Invalid("input %d is left out, but is required", i)
 		}
 		if n := len(c.In[i].Shape); n > maxRank {
 			return nil, c.Unsupported("input %d has rank %d, want at most %d", i, n, maxRank)
 		}
 		if n := c.In[i].Elems(); n > c.most() {
-			return nil, tooLarge(int64(n))
+			return nil, c.tooLarge(int64(n))
 		}
 	}
 	if c, err = c.modern(); err != nil {
 		return nil, err
 	}
-	k, err := row.lower(c)
+	k, err := op.lower(c)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +138,18 @@ func Lower(c *Call) (*Kernel, error) {
 			return nil, err
 		}
 	}
+	if max(k.Scratch, k.WorkerScratch, k.Tables) >= unbounded {
+		return nil, &onnx.LimitError{Node: c.Node.Where(), What: "bytes that an operator works in", Got: unbounded, Max: unbounded - 1}
+	}
 	return k, nil
 }
 
-// Check reports whether a node can be run at all: its operator, opset version,
-// arity and attributes. What depends on shapes is left to Lower.
+// Check reports whether a node of a file can be run at all: its operator, opset
+// version, arity and attributes. What depends on shapes is left to Lower.
 func Check(n *onnx.Node) error {
+	if n.Domain == Fused {
+		return unsupported(n, "the domain is not for files")
+	}
 	_, err := find(n)
 	return err
 }
@@ -142,9 +157,9 @@ func Check(n *onnx.Node) error {
 // Layouts is the layout in which the operator wants each of its inputs, given
 // the ones they have now.
 func Layouts(c *Call) []Layout {
-	if row, err := find(c.Node); err == nil && row.layouts != nil {
+	if op, err := find(c.Node); err == nil && op.layouts != nil {
 		if m, err := c.modern(); err == nil {
-			return row.layouts(m)
+			return op.layouts(m)
 		}
 	}
 	return make([]Layout, len(c.In))
@@ -183,6 +198,19 @@ func (c *Call) Int(name string, def int) int {
 	return def
 }
 
+// DType is an attribute that numbers an element type, or def.
+func (c *Call) DType(name string, def onnx.DType) (onnx.DType, error) {
+	a, ok := c.Node.Attrs[name]
+	if !ok {
+		return def, nil
+	}
+	d, ok := onnx.DTypeOf(a.Int)
+	if !ok {
+		return 0, c.Invalid("%s is %d, which is no element type of ONNX", name, a.Int)
+	}
+	return d, nil
+}
+
 // Float is a float attribute, or def.
 func (c *Call) Float(name string, def float32) float32 {
 	if a, ok := c.Node.Attrs[name]; ok {
@@ -214,14 +242,26 @@ func (c *Call) ConstInts(i int) ([]int, error) {
 	if !c.Has(i) {
 		return nil, nil
 	}
-	if c.In[i].Const == nil {
-		return nil, c.Unsupported("input %d decides a shape but depends on the data of this run", i)
+	if err := c.wantList(i); err != nil {
+		return nil, err
 	}
 	v, ok := c.In[i].Const.Ints()
 	if !ok {
 		return nil, c.Invalid("input %d is %v, want an integer tensor", i, c.In[i].Type)
 	}
 	return v, nil
+}
+
+// wantList checks that input i is known, and no longer than any list of numbers for
+// each axis, or for each output, is.
+func (c *Call) wantList(i int) error {
+	if c.In[i].Const == nil {
+		return c.Unsupported("input %d decides a shape but depends on the data of this run", i)
+	}
+	if n, most := c.In[i].Elems(), max(2*maxRank, len(c.Node.Outputs)); n > most {
+		return c.Invalid("input %d has %d elements, want at most %d", i, n, most)
+	}
+	return nil
 }
 
 // Axis checks an axis attribute against a rank and makes it non-negative.
@@ -275,9 +315,7 @@ func (e *pack) once(fill func()) {
 func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []float32 {
 	e := p.entry(t, how)
 	e.once(func() {
-		if p != nil && p.Reserve != nil {
-			p.Reserve(4 * n)
-		}
+		p.reserve(room(4, n))
 		e.data = Floats(AlignedBytes(4*n), n)
 		fill(e.data)
 		if p != nil && p.Forget != nil {
@@ -287,16 +325,22 @@ func (p *Packs) Get(t *Tensor, how string, n int, fill func(dst []float32)) []fl
 	return e.data
 }
 
-// derived is a tensor that fill makes of t: what a derivative needs of a weight.
-func (p *Packs) derived(t *Tensor, how string, fill func() *Tensor) *Tensor {
+// derived is a tensor of a type that fill makes of t: what a derivative needs of a
+// weight.
+func (p *Packs) derived(t *Tensor, how string, typ Type, fill func(dst *Tensor)) *Tensor {
 	e := p.entry(t, how)
 	e.once(func() {
-		e.tensor = fill()
-		if p != nil && p.Reserve != nil {
-			p.Reserve(e.tensor.Bytes())
-		}
+		p.reserve(typ.Bytes())
+		e.tensor = New(typ)
+		fill(e.tensor)
 	})
 	return e.tensor
+}
+
+func (p *Packs) reserve(bytes int) {
+	if p != nil && p.Reserve != nil {
+		p.Reserve(bytes)
+	}
 }
 
 func (p *Packs) entry(t *Tensor, how string) *pack {

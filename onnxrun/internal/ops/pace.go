@@ -12,7 +12,7 @@ const paceWork = 1 << 20
 // noted, which would cost as much as the step.
 const paceBlock = 1 << 12
 
-// A pace says when to ask. It belongs to one part.
+// A pace says when to ask. It belongs to one part, or to a Bind.
 type pace struct {
 	stopped func() bool
 	left    int

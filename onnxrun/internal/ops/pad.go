@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"math"
 	"slices"
 
 	"sampleonnx/onnxrun/internal/onnx"
@@ -13,10 +12,7 @@ func lowerPad(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, filled := c.In[0].Type, false
-	for _, at := range m.at {
-		filled = filled || slices.Contains(at, -1)
-	}
+	x := c.In[0].Type
 	value := New(Type{DType: x.DType}) // zero
 	switch {
 	case c.Version() < 11:
@@ -36,16 +32,14 @@ func lowerPad(c *Call) (*Kernel, error) {
 		value = nil // known when bound
 	}
 	return &Kernel{
-		Out: []Type{{DType: x.DType, Shape: m.out}},
+		Out:    []Type{{DType: x.DType, Shape: m.out}},
+		Tables: m.tables(),
 		Bind: func(mem Memory) []Task {
 			fill := value
 			if fill == nil {
 				fill = mem.In[2]
 			}
-			if !filled {
-				fill = nil
-			}
-			return m.tasks(x.DType, mem.In[0], mem.Out[0], fill)
+			return m.tasks(x.DType, &mem, fill)
 		},
 	}, nil
 }
@@ -96,8 +90,8 @@ func padMap(c *Call) (*axisMap, error) {
 	out := Type{DType: x.DType, Shape: append([]int(nil), x.Shape...)}
 	for i, a := range axes {
 		for _, p := range []int{pads[i], pads[len(axes)+i]} {
-			if p < -math.MaxInt32 || p > maxElems {
-				return nil, c.Invalid("pads is %v", pads)
+			if p < -maxElems || p > maxElems {
+				return nil, c.Invalid("pads is %v, want numbers from -%d to %d", pads, maxElems, maxElems)
 			}
 		}
 		out.Shape[a] += pads[i] + pads[len(axes)+i]
@@ -105,17 +99,17 @@ func padMap(c *Call) (*axisMap, error) {
 	if err := c.checkSize(out); err != nil {
 		return nil, err
 	}
-	m := &axisMap{in: x.Shape, out: out.Shape, at: make([][]int, rank)}
+	m := &axisMap{in: x.Shape, out: out.Shape, from: make([]func(int) int, rank)}
 	for i, a := range axes {
 		begin, end := pads[i], pads[len(axes)+i]
 		if begin == 0 && end == 0 {
 			continue
 		}
-		at, err := padAxis(c, mode, x.Shape[a], begin, end)
+		from, err := padAxis(c, mode, x.Shape[a], begin, end)
 		if err != nil {
 			return nil, err
 		}
-		m.at[a] = at
+		m.from[a] = from
 	}
 	return m, nil
 }
@@ -123,7 +117,7 @@ func padMap(c *Call) (*axisMap, error) {
 // padAxis is where each coordinate of a padded axis comes from, −1 for the fill
 // value. A negative amount cuts elements off; what is reflected or repeated is
 // what remains.
-func padAxis(c *Call, mode string, n, begin, end int) ([]int, error) {
+func padAxis(c *Call, mode string, n, begin, end int) (func(out int) int, error) {
 	first, last := max(0, -begin), n-max(0, -end)
 	kept, before := last-first, max(0, begin)
 	size := n + begin + end
@@ -133,38 +127,45 @@ func padAxis(c *Call, mode string, n, begin, end int) ([]int, error) {
 	if kept == 0 && size > 0 && mode != "constant" {
 		return nil, c.Invalid("mode %s needs elements to repeat, the axis has none", mode)
 	}
-	at := make([]int, size)
-	for i := range at {
-		j := i - before
-		if j >= 0 && j < kept {
-			at[i] = first + j
-			continue
-		}
-		switch mode {
-		case "constant":
-			at[i] = -1
-			continue
-		case "edge":
-			j = min(max(j, 0), kept-1)
-		case "reflect":
-			if kept == 1 {
-				j = 0
-				break
-			}
-			period := 2 * (kept - 1)
-			j = ((j % period) + period) % period
-			if j >= kept {
-				j = period - j
-			}
-		case "wrap":
-			if c.Version() < 18 {
-				return nil, c.Invalid("mode wrap exists from opset 19")
-			}
-			j = ((j % kept) + kept) % kept
-		default:
-			return nil, c.Invalid("mode %q is not known", mode)
-		}
-		at[i] = first + j
+	inside := func(i int) (j int, ok bool) {
+		j = i - before
+		return j, j >= 0 && j < kept
 	}
-	return at, nil
+	switch mode {
+	case "constant":
+		return func(i int) int {
+			if j, ok := inside(i); ok {
+				return first + j
+			}
+			return -1
+		}, nil
+	case "edge":
+		return func(i int) int { return first + min(max(i-before, 0), kept-1) }, nil
+	case "reflect":
+		if kept == 1 {
+			return func(int) int { return first }, nil
+		}
+		period := 2 * (kept - 1)
+		return func(i int) int {
+			j, ok := inside(i)
+			if !ok {
+				if j = ((j % period) + period) % period; j >= kept {
+					j = period - j
+				}
+			}
+			return first + j
+		}, nil
+	case "wrap":
+		if c.Version() < 18 {
+			return nil, c.Invalid("mode wrap exists from opset 19")
+		}
+		return func(i int) int {
+			j, ok := inside(i)
+			if !ok {
+				j = ((j % kept) + kept) % kept
+			}
+			return first + j
+		}, nil
+	}
+	return nil, c.Invalid("mode %q is not known", mode)
 }

@@ -44,6 +44,9 @@ func lowerPool(c *Call) (*Kernel, error) {
 	out.Shape = append(append([]int(nil), x.Shape[:2]...), w.out...)
 
 	k := &Kernel{Out: []Type{out}, FLOPs: float64(out.Elems()) * float64(w.taps())}
+	last := len(w.in) - 1
+	// The windows' rows, of the indices too, what averages divide by, and a row of a separable pool.
+	k.Tables = min(room(2, w.rowBytes())+room(storageSize(x.DType), elems(w.out[:last]))+room(storageSize(x.DType), 1+Block, w.out[last])+room(24, w.kernel[last]), unbounded)
 	if len(c.Node.Outputs) > 1 {
 		k.Out = append(k.Out, Type{DType: onnx.Int64, Shape: out.Shape})
 	}
@@ -69,7 +72,7 @@ func lowerPool(c *Call) (*Kernel, error) {
 	}
 	pad := c.Int("count_include_pad", 0) != 0
 	switch {
-	case IsFloat32(x.DType) && x.Layout == Blocked && w.inside() && len(w.in) <= 3 && w.taps() <= lanewiseTaps:
+	case IsFloat32(x.DType) && x.Layout == Blocked && w.inside() && len(w.in) <= 3 && w.taps() <= lanewiseTaps && meanNanos(w) <= longRow:
 		bindMeans(k, w, x)
 	case IsFloat32(x.DType):
 		bindAveragePool[float32](k, w, x, pad)
@@ -100,7 +103,7 @@ func bindMaxPool[T float32 | float64 | int8 | uint8](k *Kernel, w *window, x Typ
 		src, dst := Data[T](m.In[0]), Data[T](m.Out[0])
 		tasks := slide(w, m, src, dst, planes, lanes, lowest, maxInto[T], nil)
 		if indices {
-			offsets, _, _ := w.rows()
+			offsets, _, _ := w.rows(&m)
 			tasks = append(tasks, maxIndices(w, src, dst, Data[int64](m.Out[1]), offsets, planes, column, m.Stopped))
 		}
 		return tasks
@@ -116,7 +119,7 @@ func slide[T ~float32 | ~float64 | ~int8 | ~uint8](w *window, m Memory, src, dst
 	}
 	last := len(w.in) - 1
 	inPlane, outPlane := elems(w.in)*lanes, elems(w.out)*lanes
-	offsets, rows, taps := w.rows()
+	offsets, rows, taps := w.rows(&m)
 	row := w.out[last]
 	parts, step := divide(planes*rows, float64(w.taps())*(8+0.15*float64(row*lanes)))
 	return []Task{{parts, func(part, _ int) {
@@ -166,8 +169,8 @@ func (w *window) separableRows(r0, r1 int) (lo, hi int) {
 // separableScratch is the memory of the pooled rows of a part, for pixels of
 // that many bytes.
 func (w *window) separableScratch(pixel int) int {
-	rows := (min(poolRows, w.out[0])-1)*w.stride[0] + (w.kernel[0]-1)*w.dilation[0] + 1
-	return min(rows, w.in[0]) * w.out[1] * pixel
+	rows := room(max(0, min(poolRows, w.out[0])-1), w.stride[0]) + room(w.kernel[0]-1, w.dilation[0]) + 1
+	return room(min(rows, w.in[0]), w.out[1], pixel)
 }
 
 // separablePool pools along the rows into scratch memory, and from there along
@@ -341,12 +344,15 @@ func (w *window) columnMajor(at int) int {
 // lanewiseTaps bounds the windows for which the mean is a convolution.
 const lanewiseTaps = 64
 
+// meanNanos is about the time for a row of a block of means.
+func meanNanos(w *window) float64 { return float64(w.taps()*w.out[len(w.out)-1]) / 2 }
+
 // bindMeans is AveragePool of windows that lie inside the input, as a convolution of
 // every channel by itself: the sum over a window, times one over its size.
 func bindMeans(k *Kernel, w *window, x Type) {
 	given := kernel.Depthwise{C: x.Shape[1], Scale: float32(1 / float64(w.taps())), Window: w.kernels()}
 	given.PD, given.PH, given.PW = volume(w.in, 1) // without the padding that no window reads
-	k.Algo = "lanewise"
+	k.Algo, k.Tables = "lanewise", room(4*Block, kernel.Blocks(given.C), w.taps())+room(8, w.taps())
 	k.Bind = func(m Memory) []Task {
 		src, dst := Data[float32](m.In[0]), Data[float32](m.Out[0])
 		if len(dst) == 0 {
@@ -356,13 +362,14 @@ func bindMeans(k *Kernel, w *window, x Type) {
 		g.Init()
 		ones := slices.Repeat([]float32{1}, g.PackedLen())
 		blocks := kernel.Blocks(g.C)
-		items := x.Shape[0] * blocks
-		parts, step := divide(items, float64(g.Taps()*g.Rows()*g.OW)/2)
+		_, rows := divide(g.Rows(), meanNanos(w))
+		pieces := ceilDiv(g.Rows(), rows)
+		parts, step := divide(x.Shape[0]*blocks*pieces, float64(rows)*meanNanos(w))
 		return []Task{{parts, func(part, _ int) {
-			lo, hi := bounds(part, step, items)
+			lo, hi := bounds(part, step, x.Shape[0]*blocks*pieces)
 			for i := lo; i < hi; i++ {
-				n, b := i/blocks, i%blocks
-				g.Run(dst[n*g.DstLen():], src[n*g.SrcLen():], ones, nil, nil, b, b+1, 0, g.Rows(), kernel.ActNone)
+				n, b, y := i/(blocks*pieces), i/pieces%blocks, i%pieces*rows
+				g.Run(dst[n*g.DstLen():], src[n*g.SrcLen():], ones, nil, nil, b, b+1, y, min(g.Rows(), y+rows), kernel.ActNone)
 			}
 		}}}
 	}

@@ -13,8 +13,8 @@ import (
 type product struct {
 	m, n, k int
 
-	aAt, bAt, cAt []int // where the matrices of A, B and C begin
-	aOf, bOf      []int // for each batch, which of A's and B's; C's is its own
+	a, b, c  spread // where the matrices of A, B and C begin
+	aOf, bOf spread // for each batch, which of A's and B's; C's is its own
 
 	// Distance between rows; between columns it is 1. aT and bT say that the
 	// matrix is stored transposed, [k, m] and [n, k].
@@ -24,7 +24,12 @@ type product struct {
 	constB bool // B is known at compile time
 }
 
-func (p *product) batch() int { return len(p.cAt) }
+func (p *product) batch() int { return p.c.len() }
+
+// single makes p one product of matrices that begin where their tensors do.
+func (p *product) single() {
+	p.a, p.b, p.c, p.aOf, p.bOf = evenly(1, 0), evenly(1, 0), evenly(1, 0), evenly(1, 0), evenly(1, 0)
+}
 
 func (p *product) flops() float64 {
 	return 2 * float64(p.batch()) * float64(p.m) * float64(p.n) * float64(p.k)
@@ -32,7 +37,7 @@ func (p *product) flops() float64 {
 
 // how names the packed form of B, for Packs.
 func (p *product) how() string {
-	return fmt.Sprintf("product %d×%d, rows %d apart, transposed %t, at %v", p.k, p.n, p.ldb, p.bT, p.bAt)
+	return fmt.Sprintf("product %d×%d, rows %d apart, transposed %t, at %v", p.k, p.n, p.ldb, p.bT, p.b)
 }
 
 // narrow reports whether kernel.GemmNarrow does better than the microkernel,
@@ -43,19 +48,22 @@ func (p *product) narrow() bool { return p.constB && p.n <= kernel.NarrowCols }
 // matrixLen is the number of floats of one of B's matrices once packed.
 func (p *product) matrixLen() int {
 	if p.narrow() {
-		return p.k * p.n
+		return room(p.k, p.n)
 	}
-	return kernel.PackedLen(p.k, p.n)
+	return packedLen(p.k, p.n)
 }
 
+// packedLen is kernel.PackedLen for any sizes.
+func packedLen(k, n int) int { return room(k, kernel.Panels(n), kernel.PanelCols) }
+
 // packedLen is the number of floats of all of B's matrices once packed.
-func (p *product) packedLen() int { return len(p.bAt) * p.matrixLen() }
+func (p *product) packedLen() int { return room(p.b.len(), p.matrixLen()) }
 
 // pack packs panels [panel0, panel1) of one of B's matrices, or all of it column
 // by column when it is narrow.
 func (p *product) pack(packed, b []float32, matrix, panel0, panel1 int) {
 	size := p.matrixLen()
-	dst, src := packed[matrix*size:][:size], b[p.bAt[matrix]:]
+	dst, src := packed[matrix*size:][:size], b[p.b.at(matrix):]
 	if p.narrow() {
 		column, row := 1, p.ldb // distances in B
 		if p.bT {
@@ -77,7 +85,7 @@ func (p *product) packAll(packs *Packs, t *Tensor) []float32 {
 		if p.k == 0 || p.n == 0 {
 			return
 		}
-		for i := range p.bAt {
+		for i := range p.b.len() {
 			p.pack(dst, Data[float32](t), i, 0, kernel.Panels(p.n))
 		}
 	})
@@ -88,10 +96,10 @@ func (p *product) packAll(packs *Packs, t *Tensor) []float32 {
 func (p *product) scratch(constant bool) int {
 	n := 0
 	if !constant {
-		n += align64(4 * p.packedLen())
+		n += align64(room(4, p.packedLen()))
 	}
 	if p.aT {
-		n += 4 * len(p.aAt) * p.m * p.k
+		n += room(4, p.a.len(), p.m, p.k)
 	}
 	return n
 }
@@ -108,15 +116,15 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 		return nil
 	}
 	var tasks []Task
-	panels := kernel.Panels(p.n)
+	panels, matrices := kernel.Panels(p.n), p.b.len()
 	if packed == nil {
 		size := p.packedLen()
 		packed = Floats(scratch, size)
 		scratch = scratch[align64(4*size):]
 		if size > 0 {
-			parts, step := divide(len(p.bAt)*panels, 0.3*float64(p.k*kernel.PanelCols))
+			parts, step := divide(matrices*panels, 0.3*float64(p.k*kernel.PanelCols))
 			tasks = append(tasks, Task{parts, func(part, _ int) {
-				lo, hi := bounds(part, step, len(p.bAt)*panels)
+				lo, hi := bounds(part, step, matrices*panels)
 				for i := lo; i < hi; {
 					matrix, panel := i/panels, i%panels
 					n := min(hi-i, panels-panel)
@@ -126,24 +134,21 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 			}})
 		}
 	}
-	aAt, lda := p.aAt, p.lda
+	aAt, lda := p.a, p.lda
 	if p.aT && p.m*p.k > 0 {
-		turned := Floats(scratch, len(p.aAt)*p.m*p.k)
+		count := p.a.len()
+		turned := Floats(scratch, count*p.m*p.k)
 		rows := ceilDiv(p.m, 16)
-		parts, step := divide(len(p.aAt)*rows, 16*float64(p.k))
+		parts, step := divide(count*rows, 16*float64(p.k))
 		src := a
 		tasks = append(tasks, Task{parts, func(part, _ int) {
-			lo, hi := bounds(part, step, len(p.aAt)*rows)
+			lo, hi := bounds(part, step, count*rows)
 			for i := lo; i < hi; i++ {
 				matrix, i0 := i/rows, i%rows*16
-				p.turn(turned[matrix*p.m*p.k:], src[p.aAt[matrix]:], i0, min(p.m, i0+16))
+				p.turn(turned[matrix*p.m*p.k:], src[p.a.at(matrix):], i0, min(p.m, i0+16))
 			}
 		}})
-		a, lda = turned, p.k
-		aAt = make([]int, len(p.aAt))
-		for i := range aAt {
-			aAt[i] = i * p.m * p.k
-		}
+		a, lda, aAt = turned, p.k, evenly(count, p.m*p.k)
 	}
 
 	// A piece is some rows of some panels of one batch: rows until a sweep over
@@ -172,7 +177,7 @@ func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after f
 			// Row pieces outermost: they share the panels' neighbours in A.
 			i0, p0 := rest/panelPieces*rowStep, rest%panelPieces*panelStep
 			i1, p1 := min(p.m, i0+rowStep), min(panels, p0+panelStep)
-			y, x, w := c[p.cAt[batch]+i0*p.ldc:], a[aAt[p.aOf[batch]]+i0*lda:], packed[p.bOf[batch]*size:][:size]
+			y, x, w := c[p.c.at(batch)+i0*p.ldc:], a[aAt.at(p.aOf.at(batch))+i0*lda:], packed[p.bOf.at(batch)*size:][:size]
 			if p.narrow() {
 				kernel.GemmNarrow(y, p.ldc, x, lda, w, i1-i0, p.n, p.k, bias)
 			} else {
@@ -229,7 +234,7 @@ func (p *product) turn(dst, src []float32, i0, i1 int) {
 
 // productTasks computes the products by plain loops, for element types that
 // networks do not spend their time on. after is as in tasks.
-func productTasks[T number](p *product, c, a, b []T, after func(batch, i0, i1, j0, j1 int)) []Task {
+func productTasks[T number](p *product, c, a, b []T, after func(batch, i0, i1, j0, j1 int), stopped func() bool) []Task {
 	rows := p.batch() * p.m
 	if rows*p.n == 0 {
 		return nil
@@ -237,19 +242,23 @@ func productTasks[T number](p *product, c, a, b []T, after func(batch, i0, i1, j
 	parts, step := divide(rows, float64(p.n)*float64(p.k))
 	return []Task{{parts, func(part, _ int) {
 		lo, hi := bounds(part, step, rows)
+		pace := pace{stopped, paceWork}
 		for r := lo; r < hi; r++ {
 			batch, i := r/p.m, r%p.m
-			at, ak, bk, bj := p.aAt[p.aOf[batch]]+i*p.lda, 1, p.ldb, 1
+			at, ak, bk, bj := p.a.at(p.aOf.at(batch))+i*p.lda, 1, p.ldb, 1
 			if p.aT {
-				at, ak = p.aAt[p.aOf[batch]]+i, p.lda
+				at, ak = p.a.at(p.aOf.at(batch))+i, p.lda
 			}
 			if p.bT {
 				bk, bj = 1, p.ldb
 			}
-			bm := b[p.bAt[p.bOf[batch]]:]
-			y := c[p.cAt[batch]+i*p.ldc:][:p.n]
+			bm := b[p.b.at(p.bOf.at(batch)):]
+			y := c[p.c.at(batch)+i*p.ldc:][:p.n]
 			clear(y)
 			for l := range p.k {
+				if pace.over(4 + p.n) {
+					return
+				}
 				v := a[at+l*ak]
 				row := bm[l*bk:]
 				for j := range y {
@@ -265,40 +274,29 @@ func productTasks[T number](p *product, c, a, b []T, after func(batch, i0, i1, j
 
 // bind makes the tasks for tensors of any type that has products. packed may
 // hold a constant float32 B; nil otherwise.
-func (p *product) bind(c, a, b *Tensor, packed []float32, scratch []byte) []Task {
+func (p *product) bind(c, a, b *Tensor, packed []float32, m *Memory) []Task {
 	switch a.DType {
 	case onnx.Double:
-		return productTasks(p, Data[float64](c), Data[float64](a), Data[float64](b), nil)
+		return productTasks(p, Data[float64](c), Data[float64](a), Data[float64](b), nil, m.Stopped)
 	case onnx.Int8:
-		return productTasks(p, Data[int8](c), Data[int8](a), Data[int8](b), nil)
+		return productTasks(p, Data[int8](c), Data[int8](a), Data[int8](b), nil, m.Stopped)
 	case onnx.Int16:
-		return productTasks(p, Data[int16](c), Data[int16](a), Data[int16](b), nil)
+		return productTasks(p, Data[int16](c), Data[int16](a), Data[int16](b), nil, m.Stopped)
 	case onnx.Int32:
-		return productTasks(p, Data[int32](c), Data[int32](a), Data[int32](b), nil)
+		return productTasks(p, Data[int32](c), Data[int32](a), Data[int32](b), nil, m.Stopped)
 	case onnx.Int64:
-		return productTasks(p, Data[int64](c), Data[int64](a), Data[int64](b), nil)
+		return productTasks(p, Data[int64](c), Data[int64](a), Data[int64](b), nil, m.Stopped)
 	case onnx.Uint8:
-		return productTasks(p, Data[uint8](c), Data[uint8](a), Data[uint8](b), nil)
+		return productTasks(p, Data[uint8](c), Data[uint8](a), Data[uint8](b), nil, m.Stopped)
 	case onnx.Uint16:
-		return productTasks(p, Data[uint16](c), Data[uint16](a), Data[uint16](b), nil)
+		return productTasks(p, Data[uint16](c), Data[uint16](a), Data[uint16](b), nil, m.Stopped)
 	case onnx.Uint32:
-		return productTasks(p, Data[uint32](c), Data[uint32](a), Data[uint32](b), nil)
+		return productTasks(p, Data[uint32](c), Data[uint32](a), Data[uint32](b), nil, m.Stopped)
 	case onnx.Uint64:
-		return productTasks(p, Data[uint64](c), Data[uint64](a), Data[uint64](b), nil)
+		return productTasks(p, Data[uint64](c), Data[uint64](a), Data[uint64](b), nil, m.Stopped)
 	}
-	return p.tasks(Data[float32](c), Data[float32](a), Data[float32](b), packed, nil, scratch, nil)
+	return p.tasks(Data[float32](c), Data[float32](a), Data[float32](b), packed, nil, m.Shared(), nil)
 }
 
 // multiplies reports whether products of elements of d exist.
 func multiplies(d onnx.DType) bool { return d != onnx.Bool && d != onnx.String }
-
-// same is n times the index 0, upTo is 0, step, 2·step …: the common batches.
-func same(n int) []int { return make([]int, n) }
-
-func upTo(n, step int) []int {
-	v := make([]int, n)
-	for i := range v {
-		v[i] = i * step
-	}
-	return v
-}

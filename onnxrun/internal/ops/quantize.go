@@ -81,7 +81,10 @@ func lowerQuantizeLinear(c *Call) (*Kernel, error) {
 	if err := c.want(1, ok, "a float type or int32"); err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_dtype", 0))
+	to, err := c.DType("output_dtype", 0)
+	if err != nil {
+		return nil, err
+	}
 	if c.Has(2) {
 		to = c.In[2].DType
 	} else if to == 0 {
@@ -90,7 +93,9 @@ func lowerQuantizeLinear(c *Call) (*Kernel, error) {
 	if !isQuantized(to) {
 		return nil, c.Unsupported("quantises to %v", to)
 	}
-	if p := onnx.DType(c.Int("precision", 0)); p != 0 && p != onnx.Float {
+	if p, err := c.DType("precision", 0); err != nil {
+		return nil, err
+	} else if p != 0 && p != onnx.Float {
 		return nil, c.Unsupported("divides in %v", p)
 	}
 	s, err := c.scales()
@@ -102,7 +107,7 @@ func lowerQuantizeLinear(c *Call) (*Kernel, error) {
 	if c.Has(2) {
 		wide = append(wide, Type{DType: onnx.Int32, Shape: c.In[2].Shape})
 	}
-	k.Scratch = sizeOf(wide)
+	k.Scratch, k.Tables = sizeOf(wide), room(4, c.In[1].Elems())
 	k.Bind = func(m Memory) []Task {
 		t, tasks := casts(&m, wide)
 		in, by := Data[float32](t[0]), Data[float32](t[1])
@@ -143,7 +148,7 @@ func saturated[T integer](dst []T, f func(i int) float64) []Task {
 // sizeOf is the scratch memory that casts needs.
 func sizeOf(types []Type) (n int) {
 	for _, t := range types {
-		n += align64(t.Bytes())
+		n = min(n+align64(t.Bytes()), unbounded)
 	}
 	return n
 }
@@ -182,7 +187,10 @@ func lowerDequantizeLinear(c *Call) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := onnx.DType(c.Int("output_dtype", 0))
+	to, err := c.DType("output_dtype", 0)
+	if err != nil {
+		return nil, err
+	}
 	if to == 0 {
 		to = c.In[1].DType
 	}
@@ -193,7 +201,7 @@ func lowerDequantizeLinear(c *Call) (*Kernel, error) {
 	if c.Has(2) {
 		wide = append(wide, Type{DType: onnx.Int32, Shape: c.In[2].Shape})
 	}
-	k := &Kernel{Out: []Type{{DType: to, Shape: q.Shape}}, Scratch: sizeOf(wide), FLOPs: 2 * float64(q.Elems())}
+	k := &Kernel{Out: []Type{{DType: to, Shape: q.Shape}}, Scratch: sizeOf(wide), Tables: room(4, c.In[1].Elems()), FLOPs: 2 * float64(q.Elems())}
 	k.Bind = func(m Memory) []Task {
 		t, tasks := casts(&m, wide)
 		in, by, dst := Data[int32](t[0]), Data[float32](t[1]), Data[float32](m.Out[0])
@@ -225,7 +233,11 @@ func lowerDynamicQuantizeLinear(c *Call) (*Kernel, error) {
 		found := scratchOf[float32](m.Shared(), 2) // scale, zero point
 		tasks := Serial(func() {
 			lo, hi := float32(0), float32(0)
-			for _, v := range src {
+			p := m.pace()
+			for i, v := range src {
+				if i%paceBlock == 0 && p.over(2*paceBlock) {
+					return
+				}
 				lo, hi = min(lo, v), max(hi, v)
 			}
 			scale := (hi - lo) / 255
@@ -385,7 +397,7 @@ func lowerIntegerMatMul(c *Call) (*Kernel, error) {
 		}
 	}
 	l := newLattice(batch, broadcastStrides(am[:len(am)-2], batch), broadcastStrides(bm[:len(bm)-2], batch))
-	k := &Kernel{Out: []Type{{DType: p.out, Shape: shape}}, Scratch: sizeOf(p.wide), WorkerScratch: 4 * cols,
+	k := &Kernel{Out: []Type{{DType: p.out, Shape: shape}}, Scratch: sizeOf(p.wide), WorkerScratch: room(4, cols),
 		FLOPs: 2 * float64(elems(batch)*rows*cols) * float64(depth)}
 	if p.bindConstant(c, k, elems(batch)*rows, rows, depth, cols, steps[0], steps[1]) {
 		return k, nil
@@ -426,7 +438,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 	}
 	x, w := c.In[p.a].Type, c.In[p.b].Type
 	groups := c.Int("group", 1)
-	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || groups < 1 || w.Shape[1]*groups != x.Shape[1] || w.Shape[0]%groups != 0 {
+	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || groups < 1 || room(w.Shape[1], groups) != x.Shape[1] || w.Shape[0]%groups != 0 {
 		return nil, c.Invalid("convolves %v with %v in %d groups", x, w, groups)
 	}
 	if ks := c.Ints("kernel_shape"); ks != nil && !slices.Equal(ks, w.Shape[2:]) {
@@ -475,11 +487,15 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 		return append(tasks, eachRow(out.Elems(), taps*depth*4, func(i, _ int) {
 			ch := i / outPlane % outCh
 			image := i / outPlane / outCh
+			pace := m.pace()
 			first := image*x.Shape[1] + ch/(outCh/groups)*depth
 			z := zeroW[ch%len(zeroW)]
 			sum := start[ch%len(start)]
 			for tap := range taps {
 				off := win.offset(i%outPlane, tap, st)
+				if pace.over(16 + depth) {
+					return
+				}
 				if off < 0 {
 					continue
 				}

@@ -65,7 +65,10 @@ func lowerRecurrent(c *Call) (*Kernel, error) {
 	default:
 		return nil, c.Invalid("direction is %q, want forward, reverse or bidirectional", d)
 	}
-	r.hidden = c.Int("hidden_size", c.In[recR].Shape[2])
+	r.hidden = c.In[recR].Shape[2]
+	if n := c.Int("hidden_size", r.hidden); n != r.hidden {
+		return nil, c.Invalid("hidden_size is %d, the weights are %v", n, c.In[recR].Type)
+	}
 	state := []int{r.directions, r.batch, r.hidden}
 	if r.batchFirst {
 		state = []int{r.batch, r.directions, r.hidden}
@@ -101,7 +104,7 @@ func lowerRecurrent(c *Call) (*Kernel, error) {
 	last := Type{DType: x.DType, Shape: state}
 	k := &Kernel{
 		Out:           []Type{y, last, last}[:len(c.Node.Outputs)],
-		WorkerScratch: 8 * r.hidden * (2*r.gates + 3),
+		WorkerScratch: room(8, r.hidden, 2*r.gates+3),
 		FLOPs:         2 * float64(r.steps*r.batch*r.directions) * float64(r.gates*r.hidden) * float64(r.in+r.hidden),
 	}
 	if err := c.checkSize(Type{Shape: []int{r.hidden, 2*r.gates + 3, 8}}); err != nil {

@@ -13,12 +13,8 @@ import (
 // attribute or, from some opset on, input; all when it names none, unless
 // noop_with_empty_axes is set.
 func reduceAxes(c *Call) ([]bool, error) {
-	since := int64(18)
-	if c.Node.Op == "ReduceSum" {
-		since = 13
-	}
 	rank := len(c.In[0].Shape)
-	axes, err := c.axes(1, since, rank)
+	axes, err := c.axes(rank)
 	if err != nil {
 		return nil, err
 	}
@@ -348,10 +344,13 @@ func reduceKernel[T Elem, A any](in, out Type, l *reduceLoop, f reduction[T, A])
 					acc := f.init
 					v := l.gone.walkTo(len(l.gone.dims), 0)
 					for range elems(l.gone.dims) {
-						if p.over(l.run) {
-							return
+						for x := src[w.off[0]+v.off[0]:][:l.run]; len(x) > 0; {
+							n := min(len(x), paceWork)
+							if p.over(n) {
+								return
+							}
+							acc, x = f.row(acc, x[:n]), x[n:]
 						}
-						acc = f.row(acc, src[w.off[0]+v.off[0]:][:l.run])
 						v.next()
 					}
 					dst[o] = f.fin(acc, l.count)

@@ -86,20 +86,13 @@ func lowerFlatten(c *Call) (*Kernel, error) {
 	return c.view([]int{elems(in[:axis]), elems(in[axis:])})
 }
 
-// axes reads the list of axes that was an attribute before opset since and is
-// input i from then on; nil when there is none. Each is within rank, once.
-func (c *Call) axes(i int, since int64, rank int) ([]int, error) {
-	_, attr := c.Node.Attrs["axes"]
-	if c.Version() < since && i < len(c.In) {
-		return nil, c.Invalid("has %d inputs, want %d before opset %d", len(c.In), i, since)
-	}
-	if c.Version() >= since && attr {
-		return nil, c.Invalid("axes is an attribute, want an input from opset %d", since)
-	}
+// axes reads the list of axes that was an attribute once and is input 1 since; nil
+// when there is none. Each is within rank, once.
+func (c *Call) axes(rank int) ([]int, error) {
 	list := c.Ints("axes")
-	if !attr {
+	if _, attr := c.Node.Attrs["axes"]; !attr {
 		var err error
-		if list, err = c.ConstInts(i); err != nil {
+		if list, err = c.ConstInts(1); err != nil {
 			return nil, err
 		}
 	}
@@ -120,7 +113,7 @@ func (c *Call) axes(i int, since int64, rank int) ([]int, error) {
 
 func lowerSqueeze(c *Call) (*Kernel, error) {
 	in := c.In[0].Shape
-	axes, err := c.axes(1, 13, len(in))
+	axes, err := c.axes(len(in))
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +146,7 @@ func lowerUnsqueeze(c *Call) (*Kernel, error) {
 		}
 		count = len(list)
 	}
-	axes, err := c.axes(1, 13, len(in)+count)
+	axes, err := c.axes(len(in) + count)
 	if err != nil {
 		return nil, err
 	}

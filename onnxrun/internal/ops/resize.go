@@ -134,8 +134,6 @@ func newResize(c *Call) (*resize, error) {
 		if c.Has(1) && scales == nil {
 			scales, err = constFloats(c, 1)
 		}
-	case c.Node.Op == "Upsample":
-		return nil, c.Invalid("the operator ended with opset 10")
 	default:
 		if scales, err = constFloats(c, 2); err != nil {
 			return nil, err
@@ -191,8 +189,8 @@ func newResize(c *Call) (*resize, error) {
 			return nil, c.Invalid("sizes has %d elements, want %d", len(sizes), len(axes))
 		}
 		for i, a := range axes {
-			if sizes[i] < 0 || sizes[i] > 1<<30 || r.in[a] == 0 && sizes[i] > 0 {
-				return nil, c.Invalid("sizes is %v for an input of %v", sizes, r.in)
+			if sizes[i] < 0 || sizes[i] > maxElems || r.in[a] == 0 && sizes[i] > 0 {
+				return nil, c.Invalid("sizes is %v for an input of %v, want numbers from 0 to %d", sizes, r.in, maxElems)
 			}
 			r.out[a] = sizes[i]
 			if r.in[a] > 0 {
@@ -211,8 +209,8 @@ func newResize(c *Call) (*resize, error) {
 			// In float32: 0.7 of 10 is 7, as in every implementation, though
 			// the float32 nearest to 0.7 is less than 0.7.
 			size := math.Floor(float64(float32(scales[i]) * float32(r.in[a])))
-			if !(scales[i] > 0) || size > 1<<30 {
-				return nil, c.Invalid("scales is %v, want positive numbers", scales)
+			if !(scales[i] > 0 && size <= maxElems) {
+				return nil, c.Invalid("scales is %v, want positive numbers, and an output of at most %d", scales, maxElems)
 			}
 			r.out[a], r.scale[a] = int(size), scales[i]
 		}
@@ -243,8 +241,11 @@ func (r *resize) keepAspect(c *Call, axes []int) error {
 		scale = pick(scale, r.scale[a])
 	}
 	for _, a := range axes {
-		r.scale[a] = scale
-		r.out[a] = int(math.Floor(scale*float64(r.in[a]) + 0.5))
+		size := math.Floor(scale*float64(r.in[a]) + 0.5)
+		if !(size <= maxElems) {
+			return c.Invalid("an output axis of %v, want at most %d", size, maxElems)
+		}
+		r.scale[a], r.out[a] = scale, int(size)
 	}
 	return nil
 }
@@ -255,10 +256,10 @@ func constFloats(c *Call, i int) ([]float64, error) {
 	if !c.Has(i) || c.In[i].Elems() == 0 {
 		return nil, nil
 	}
-	t := c.In[i].Const
-	if t == nil {
-		return nil, c.Unsupported("input %d decides a shape but depends on the data of this run", i)
+	if err := c.wantList(i); err != nil {
+		return nil, err
 	}
+	t := c.In[i].Const
 	out := make([]float64, t.Elems())
 	switch {
 	case IsFloat32(t.DType):
@@ -319,14 +320,10 @@ func (r *resize) source(axis, o int) (x float64, outside bool) {
 // bindNearest copies, axis by axis.
 func (r *resize) bindNearest(k *Kernel, x Type) {
 	m := &axisMap{in: x.Physical(), out: k.Out[0].Physical()}
-	m.at = make([][]int, len(m.in))
+	m.from = make([]func(int) int, len(m.in))
 	for a := range r.in {
-		if r.fixed[a] {
-			continue
-		}
-		m.at[a] = make([]int, r.out[a])
-		for o := range m.at[a] {
-			m.at[a][o] = r.nearestTo(a, o)
+		if !r.fixed[a] {
+			m.from[a] = func(o int) int { return r.nearestTo(a, o) }
 		}
 	}
 	fill := New(Type{DType: x.DType})
@@ -336,7 +333,8 @@ func (r *resize) bindNearest(k *Kernel, x Type) {
 	case x.DType == onnx.Double:
 		Data[float64](fill)[0] = float64(r.extrapolation)
 	}
-	k.Bind = func(mem Memory) []Task { return m.tasks(x.DType, mem.In[0], mem.Out[0], fill) }
+	k.Tables = m.tables()
+	k.Bind = func(mem Memory) []Task { return m.tasks(x.DType, &mem, fill) }
 }
 
 func (r *resize) nearestTo(axis, o int) int {
@@ -360,23 +358,44 @@ func (r *resize) nearestTo(axis, o int) int {
 			x = math.Floor(x)
 		}
 	}
-	return int(min(max(x, 0), float64(r.in[axis]-1)))
+	if !(x > 0) { // NaN is anywhere
+		return 0
+	}
+	return int(min(x, float64(r.in[axis]-1)))
 }
 
 // filter is the weights of one axis: output o is the sum over t of
 // weight[o·taps+t] times input at[o·taps+t].
 type filter struct {
 	taps    int
-	at      []int
+	at      []int32
 	weight  []float64
 	outside []bool // nil when none is
 }
 
-func (r *resize) filter(axis int) *filter {
-	n, out := r.in[axis], r.out[axis]
-	f := &filter{}
-	w := make([]float64, 0, 8)
+// filterBytes is the memory of a filter of so many outputs and taps, with the weights
+// in the type of the elements as well.
+func filterBytes(out, taps int) int { return room(4+8+8, out, taps) + room(1, out) + room(16, taps) }
+
+// taps is how many weights each output of an axis has.
+func (r *resize) taps(axis int) int {
+	if r.out[axis] == 0 {
+		return 0
+	}
+	first, end := r.reach(r.scale[axis])
+	return int(min(end-first, maxElems))
+}
+
+// filter makes the filter of an axis, as far as p lets it go on: nil when that is not
+// to the end.
+func (r *resize) filter(axis int, p *pace) *filter {
+	n, out, taps := r.in[axis], r.out[axis], r.taps(axis)
+	f := &filter{taps: taps, at: make([]int32, 0, out*taps), weight: make([]float64, 0, out*taps)}
+	w := make([]float64, 0, taps)
 	for o := range out {
+		if p.over(32 * taps) {
+			return nil
+		}
 		x, outside := r.source(axis, o)
 		if outside && r.coord == "tf_crop_and_resize" {
 			if f.outside == nil {
@@ -389,20 +408,20 @@ func (r *resize) filter(axis int) *filter {
 		base := math.Ceil(x) - 1
 		var first int
 		w, first = r.weights(w[:0], x-base, r.scale[axis])
-		if f.taps == 0 {
-			f.taps = len(w)
-			f.at, f.weight = make([]int, 0, out*len(w)), make([]float64, 0, out*len(w))
+		left := 0 // as far outside as matters
+		if base == base {
+			left = int(min(max(base, -4*maxElems), 4*maxElems))
 		}
 		sum := 0.0
 		for t := range w {
-			i := int(base) + first + t
+			i := left + first + t
 			if i < 0 || i >= n {
 				if r.excludeOutside {
 					w[t] = 0
 				}
 				i = min(max(i, 0), n-1) // the edge goes on outside
 			}
-			f.at = append(f.at, i)
+			f.at = append(f.at, int32(i))
 			sum += w[t]
 		}
 		for _, v := range w {
@@ -419,24 +438,20 @@ func (r *resize) filter(axis int) *filter {
 // pixel to the left, for a point ratio to the right of that pixel.
 func (r *resize) weights(w []float64, ratio, scale float64) ([]float64, int) {
 	a := r.cubicA
+	from, end := r.reach(scale)
+	first := int(from)
 	if !r.antialias {
 		if r.mode == "linear" {
-			return append(w, 1-ratio, ratio), 0
+			return append(w, 1-ratio, ratio), first
 		}
-		for i := -1; i <= 2; i++ {
+		for i := first; i < int(end); i++ {
 			w = append(w, cubic(float64(i)-ratio, a))
 		}
-		return w, -1
+		return w, first
 	}
-	// A filter widened by what the image shrinks.
 	scale = min(scale, 1)
-	radius := 1.0
-	if r.mode == "cubic" {
-		radius = 2
-	}
-	first := int(math.Floor(-radius/scale)) + 1
 	sum := 0.0
-	for i := first; i < 2-first; i++ {
+	for i := first; i < int(end); i++ {
 		x := (float64(i) - ratio) * scale
 		v := max(0, 1-math.Abs(x))
 		if r.mode == "cubic" {
@@ -449,6 +464,19 @@ func (r *resize) weights(w []float64, ratio, scale float64) ([]float64, int) {
 		w[i] /= sum
 	}
 	return w, first
+}
+
+// reach is the pixels that have a weight, counted from the pixel to the left.
+func (r *resize) reach(scale float64) (first, end float64) {
+	radius := 1.0
+	if r.mode == "cubic" {
+		radius = 2
+	}
+	if r.antialias { // a filter widened by what the image shrinks
+		radius /= min(scale, 1)
+	}
+	first = math.Floor(-radius) + 1
+	return first, 2 - first
 }
 
 // cubic is Keys' convolution kernel (1981, equation 4).
@@ -485,13 +513,17 @@ func bindSeparable[T float](k *Kernel, r *resize, x Type) {
 		r.bindNearest(k, x)
 		return
 	}
-	size := align64(most * storageSize(x.DType))
-	k.Scratch = size * min(2, len(passes)-1)
+	size := align64(room(most, storageSize(x.DType)))
+	k.Scratch = room(size, min(2, len(passes)-1))
+	for _, p := range passes {
+		k.Tables = min(k.Tables+filterBytes(p.out, r.taps(p.axis)), unbounded)
+	}
 	k.Bind = func(m Memory) []Task {
 		if m.Out[0].Elems() == 0 {
 			return nil
 		}
 		var tasks []Task
+		pace := m.pace()
 		src := m.In[0].mem
 		outside := make([][]bool, len(r.in))
 		some := false
@@ -500,7 +532,10 @@ func bindSeparable[T float](k *Kernel, r *resize, x Type) {
 			if i < len(passes)-1 {
 				dst = m.Shared()[i%2*size:][:size]
 			}
-			f := r.filter(p.axis)
+			f := r.filter(p.axis, &pace)
+			if f == nil {
+				return nil
+			}
 			if f.outside != nil {
 				outside[p.axis], some = f.outside, true
 			}
@@ -533,6 +568,9 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int, sto
 				x, y := src[i*in:][:in], dst[i*out:][:out]
 				if taps == 2 {
 					for o := range y {
+						if o%paceBlock == 0 && p.over(2*paceBlock) {
+							return
+						}
 						w, at := weight[2*o:][:2], f.at[2*o:][:2]
 						y[o] = T(w[0]*x[at[0]]) + T(w[1]*x[at[1]])
 					}
@@ -561,12 +599,12 @@ func filterTask[T float](f *filter, dst, src []T, outer, in, out, inner int, sto
 			plane, o := src[i/out*in*inner:][:in*inner], i%out
 			at, w := f.at[o*taps:][:taps], weight[o*taps:][:taps]
 			y := dst[i*inner:][:inner]
-			scaleRow(y, plane[at[0]*inner:][:inner], w[0])
+			scaleRow(y, plane[int(at[0])*inner:][:inner], w[0])
 			for t := 1; t < taps; t++ {
 				if p.over(6 + inner/4) {
 					return
 				}
-				addRow(y, plane[at[t]*inner:][:inner], w[t])
+				addRow(y, plane[int(at[t])*inner:][:inner], w[t])
 			}
 		}
 	}}

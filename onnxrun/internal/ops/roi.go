@@ -112,8 +112,7 @@ func alignRois[T float](m Memory, r *roiAlign, images *indexer) []Task {
 		// No more samples than are of use, whatever the region says.
 		nx, ny := r.sampling, r.sampling
 		if r.sampling == 0 {
-			nx = int(max(0, min(math.Ceil(cw), float64(2*r.width+2))))
-			ny = int(max(0, min(math.Ceil(ch), float64(2*r.height+2))))
+			nx, ny = samples(cw, 2*r.width+2), samples(ch, 2*r.height+2)
 		}
 		pace := m.pace()
 		for c := range r.channels {
@@ -147,6 +146,14 @@ func alignRois[T float](m Memory, r *roiAlign, images *indexer) []Task {
 	})
 }
 
+// samples is how many there are across a cell so wide, at most; none of a NaN.
+func samples(width float64, most int) int {
+	if !(width > 0) {
+		return 0
+	}
+	return int(min(math.Ceil(width), float64(most)))
+}
+
 // lowerDeformConv is a convolution whose taps are each moved by an offset, and
 // weighted by a mask; between pixels it interpolates, outside there is zero.
 func lowerDeformConv(c *Call) (*Kernel, error) {
@@ -164,7 +171,7 @@ func lowerDeformConv(c *Call) (*Kernel, error) {
 	}
 	groups, offGroups := c.Int("group", 1), c.Int("offset_group", 1)
 	if len(w.Shape) != 4 || groups < 1 || offGroups < 1 || x.Shape[1]%offGroups != 0 ||
-		w.Shape[1]*groups != x.Shape[1] || w.Shape[0]%groups != 0 {
+		room(w.Shape[1], groups) != x.Shape[1] || w.Shape[0]%groups != 0 {
 		return nil, c.Invalid("convolves %v with %v in %d groups and %d groups of offsets", x, w, groups, offGroups)
 	}
 	if ks := c.Ints("kernel_shape"); ks != nil && !slices.Equal(ks, w.Shape[2:]) {
@@ -178,10 +185,10 @@ func lowerDeformConv(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	taps := win.taps()
-	if want := slices.Concat([]int{x.Shape[0], offGroups * taps * 2}, win.out); !slices.Equal(off.Shape, want) {
+	if want := slices.Concat([]int{x.Shape[0], room(offGroups, taps, 2)}, win.out); !slices.Equal(off.Shape, want) {
 		return nil, c.Invalid("the offsets have shape %v, want %v", off.Shape, want)
 	}
-	if want := slices.Concat([]int{x.Shape[0], offGroups * taps}, win.out); c.Has(4) && !slices.Equal(c.In[4].Shape, want) {
+	if want := slices.Concat([]int{x.Shape[0], room(offGroups, taps)}, win.out); c.Has(4) && !slices.Equal(c.In[4].Shape, want) {
 		return nil, c.Invalid("the mask has shape %v, want %v", c.In[4].Shape, want)
 	}
 	if c.Has(3) && !slices.Equal(c.In[3].Shape, w.Shape[:1]) {
@@ -216,7 +223,7 @@ func deformConv[T float](m Memory, d *deform) []Task {
 	taps, places := w.taps(), elems(w.out)
 	depth, perGroup, perOffset := d.channels/d.groups, d.outs/d.groups, d.channels/d.offGroups
 	pixel := func(plane []T, y, x float64) T {
-		if y < 0 || x < 0 || y >= float64(height) || x >= float64(width) {
+		if !(y >= 0 && x >= 0 && y < float64(height) && x < float64(width)) { // NaN is nowhere
 			return 0
 		}
 		return plane[int(y)*width+int(x)]

@@ -21,7 +21,7 @@ func lowerRotate(c *Call) (*Kernel, error) {
 	if err := c.checkSize(out); err != nil {
 		return nil, err
 	}
-	if out.Elems() != batch*t*d {
+	if out.Elems() != room(batch, t, d) {
 		return nil, c.Invalid("the output of shape %v is not %d matrices of %d×%d", out.Shape, batch, t, d)
 	}
 	var at [3]matrices
@@ -38,7 +38,7 @@ func lowerRotate(c *Call) (*Kernel, error) {
 		}
 	}
 	interleaved := c.Int("interleaved", 0) != 0
-	k := &Kernel{Out: []Type{out}, FLOPs: 3 * float64(out.Elems()), WorkerScratch: 4 * d}
+	k := &Kernel{Out: []Type{out}, FLOPs: 3 * float64(out.Elems()), WorkerScratch: room(4, d)}
 	k.Bind = func(m Memory) []Task {
 		x, cos, sin, y := Data[float32](m.In[0]), Data[float32](m.In[1]), Data[float32](m.In[2]), Data[float32](m.Out[0])
 		parts, step := divide(batch*t, 20+0.3*float64(d))

@@ -14,9 +14,6 @@ func known(t *Tensor) *Kernel { return &Kernel{Out: []Type{t.Type}, Const: []*Te
 func lowerShape(c *Call) (*Kernel, error) {
 	shape := c.In[0].Shape
 	rank := len(shape)
-	if c.Version() < 15 && len(c.Node.Attrs) > 0 {
-		return nil, c.Invalid("has start or end, which exist from opset 15")
-	}
 	bound := func(name string, def int) int {
 		b := c.Int(name, def)
 		if b < 0 {
@@ -137,7 +134,7 @@ func floatRange[T float](c *Call) (*Kernel, error) {
 	case delta == 0 || n != n:
 		return nil, c.Invalid("counts from %v to %v by %v", start, limit, delta)
 	case n > maxRange:
-		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
+		return nil, &onnx.LimitError{Node: c.Node.Where(), What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
 	}
 	return knownOnce(Type{DType: dtypeOf[T](), Shape: []int{int(max(n, 0))}}, func(list *Tensor) {
 		for i, at := 0, Data[T](list); i < len(at); i++ {
@@ -158,7 +155,7 @@ func integerRange[T integer](c *Call) (*Kernel, error) {
 		n = (uint64(start)-uint64(limit)-1)/-uint64(delta) + 1
 	}
 	if n > maxRange {
-		return nil, &onnx.LimitError{What: "elements of a range", Got: int64(min(n, math.MaxInt64)), Max: maxRange}
+		return nil, &onnx.LimitError{Node: c.Node.Where(), What: "elements of a range", Got: int64(min(n, math.MaxInt64)), Max: maxRange}
 	}
 	return knownOnce(Type{DType: dtypeOf[T](), Shape: []int{int(n)}}, func(list *Tensor) {
 		for i, at := 0, Data[T](list); i < len(at); i++ {

@@ -90,22 +90,7 @@ func cut(start, end, step, extent int) (first, n int) {
 // that took their place.
 func sliceBounds(c *Call) (starts, ends, axes, steps []int, err error) {
 	if c.Version() < 10 {
-		if len(c.In) > 1 {
-			return nil, nil, nil, nil, c.Invalid("has %d inputs, want 1 before opset 10", len(c.In))
-		}
-		for _, name := range []string{"starts", "ends"} {
-			if _, ok := c.Node.Attrs[name]; !ok {
-				return nil, nil, nil, nil, c.Invalid("attribute %q is missing", name)
-			}
-		}
-		lists := map[string][]int{}
-		for name, a := range c.Node.Attrs {
-			lists[name] = clampInts(a.Ints)
-		}
-		return lists["starts"], lists["ends"], lists["axes"], nil, nil
-	}
-	if len(c.Node.Attrs) > 0 {
-		return nil, nil, nil, nil, c.Invalid("has attributes, want inputs from opset 10")
+		return c.Ints("starts"), c.Ints("ends"), c.Ints("axes"), nil, nil
 	}
 	if !c.Has(1) || !c.Has(2) {
 		return nil, nil, nil, nil, c.Invalid("starts or ends is left out, but is required")

@@ -76,7 +76,7 @@ func softmaxKernel(c *Call, outer, n, inner int) *Kernel {
 func softmaxAcross(k *Kernel, outer, n, inner int) {
 	width := min(inner, max(softmaxCols, grain/n/softmaxCols*softmaxCols))
 	segs := ceilDiv(inner, width)
-	k.WorkerScratch = 4 * width * n
+	k.WorkerScratch = room(4, width, n)
 	k.Bind = func(m Memory) []Task {
 		dst, src := Data[float32](m.Out[0]), Data[float32](m.In[0])
 		return []Task{{outer * segs, func(part, worker int) {
@@ -98,7 +98,7 @@ const softmaxCols = 16
 func softmaxRows[T float](k *Kernel, outer, n, inner int, row func(dst, src, tmp []T)) {
 	size := storageSize(k.Out[0].DType)
 	if inner == 1 {
-		k.WorkerScratch = n * size
+		k.WorkerScratch = room(n, size)
 		each := max(1, grain/max(n, 1))
 		if n == 0 {
 			outer = 0
@@ -114,7 +114,7 @@ func softmaxRows[T float](k *Kernel, outer, n, inner int, row func(dst, src, tmp
 		}
 		return
 	}
-	k.WorkerScratch = (softmaxCols + 1) * n * size
+	k.WorkerScratch = room(softmaxCols+1, n, size)
 	segs := (inner + softmaxCols - 1) / softmaxCols
 	units := outer * segs
 	if n == 0 {

@@ -22,6 +22,31 @@ func strides(shape []int) []int {
 	return s
 }
 
+// A spread is where items lie that are counted through some dimensions, the last one
+// fastest: at the sum of their coordinates times steps.
+type spread struct{ dims, steps []int }
+
+// newSpread joins the dimensions that steps go through evenly.
+func newSpread(dims, steps []int) spread {
+	l := newLattice(dims, steps)
+	return spread{l.dims, l.str[0]}
+}
+
+// evenly is n items, step apart.
+func evenly(n, step int) spread { return spread{[]int{n}, []int{step}} }
+
+func (s *spread) len() int { return room(s.dims...) }
+
+func (s *spread) at(i int) int {
+	d := len(s.dims) - 1
+	at := 0
+	for ; d > 0; d-- {
+		at += i % s.dims[d] * s.steps[d]
+		i /= s.dims[d]
+	}
+	return at + i*s.steps[0]
+}
+
 // A lattice is a box of positions with one stride per dimension for each of a
 // few tensors.
 type lattice struct {

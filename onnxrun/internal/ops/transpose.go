@@ -37,21 +37,18 @@ func lowerTranspose(c *Call) (*Kernel, error) {
 // Turned is a constant matrix [m, n] as its transpose, under a shape of n·m
 // elements. It is made once for a model.
 func (p *Packs) Turned(t *Tensor, shape []int) *Tensor {
-	return p.derived(t, fmt.Sprint("turned to ", shape), func() *Tensor {
-		m, n := t.Shape[0], t.Shape[1]
-		out := New(Type{DType: t.DType, Shape: shape})
-		if m*n > 0 {
+	return p.derived(t, fmt.Sprint("turned to ", shape), Type{DType: t.DType, Shape: shape}, func(out *Tensor) {
+		if m, n := t.Shape[0], t.Shape[1]; m*n > 0 {
 			kernel.Transpose(Data[float32](out), Data[float32](t), m, n, m, n)
 		}
-		return out
 	})
 }
 
 // Permuted is a constant float32 tensor with its axes in another order, under a shape
 // of as many elements. It is made once for a model.
 func (p *Packs) Permuted(t *Tensor, perm, shape []int) *Tensor {
-	return p.derived(t, fmt.Sprint("permuted by ", perm, " to ", shape), func() *Tensor {
-		out, from, order := New(Type{DType: t.DType, Shape: shape}), strides(t.Shape), make([]int, len(perm))
+	return p.derived(t, fmt.Sprint("permuted by ", perm, " to ", shape), Type{DType: t.DType, Shape: shape}, func(out *Tensor) {
+		from, order := strides(t.Shape), make([]int, len(perm))
 		size := make([]int, len(perm))
 		for i, a := range perm {
 			size[i], order[i] = t.Shape[a], from[a]
@@ -69,6 +66,5 @@ func (p *Packs) Permuted(t *Tensor, perm, shape []int) *Tensor {
 				index[a] = 0
 			}
 		}
-		return out
 	})
 }

@@ -361,9 +361,6 @@ func lowerNot(c *Call) (*Kernel, error) {
 func lowerClip(c *Call) (*Kernel, error) {
 	t := c.In[0].Type
 	if c.Version() < 11 {
-		if len(c.In) > 1 {
-			return nil, c.Invalid("has %d inputs, want 1 before opset 11", len(c.In))
-		}
 		if err := c.want(0, isFloat, "a float type"); err != nil {
 			return nil, err
 		}

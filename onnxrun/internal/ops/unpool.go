@@ -33,8 +33,11 @@ func lowerMaxUnpool(c *Call) (*Kernel, error) {
 	// told; the output may be larger.
 	pooled := slices.Clone(x.Shape)
 	for i := range n {
-		pooled[2+i] = (x.Shape[2+i]-1)*step[i] + size[i] - begin[i] - end[i]
-		if pooled[2+i] < 0 || size[i] < 1 || size[i] > 1<<30 {
+		if size[i] < 1 || size[i] > maxElems {
+			return nil, c.Invalid("the windows are %v", size)
+		}
+		pooled[2+i] = room(x.Shape[2+i], step[i]) - step[i] + size[i] - begin[i] - end[i]
+		if pooled[2+i] < 0 {
 			return nil, c.Invalid("the windows %v of %v do not fit", size, x)
 		}
 	}
@@ -134,8 +137,12 @@ func col2im[T float](m Memory, w *window, channels int) []Task {
 	return eachRow(m.Out[0].Shape[0]*channels, taps*places*4, func(r, _ int) {
 		image := dst[r*plane:][:plane]
 		clear(image)
+		pace := m.pace()
 		for t := range taps {
 			for o := range places {
+				if pace.over(16) {
+					return
+				}
 				if off := w.offset(o, t, st); off >= 0 {
 					image[off] += src[(r*taps+t)*places+o]
 				}

@@ -39,7 +39,7 @@ func newWindow(c *Call, in, kernel []int, ceil bool) (*window, error) {
 		return nil, err
 	}
 	for i := range in {
-		extent := (kernel[i]-1)*w.dilation[i] + 1
+		extent := room(kernel[i]-1, w.dilation[i]) + 1
 		switch auto {
 		case "SAME_UPPER", "SAME_LOWER":
 			w.out[i] = ceilDiv(in[i], w.stride[i])
@@ -51,13 +51,13 @@ func newWindow(c *Call, in, kernel []int, ceil bool) (*window, error) {
 			w.end[i] = total - w.begin[i]
 			continue
 		}
-		room := in[i] + w.begin[i] + w.end[i] - extent
-		if room < 0 {
+		slack := in[i] + w.begin[i] + w.end[i] - extent
+		if slack < 0 {
 			return nil, c.Invalid("a window of %d does not fit into axis %d of %d with pads %d and %d",
 				extent, i+2, in[i], w.begin[i], w.end[i])
 		}
-		w.out[i] = room/w.stride[i] + 1
-		if ceil && auto == "NOTSET" && room%w.stride[i] != 0 {
+		w.out[i] = slack/w.stride[i] + 1
+		if ceil && auto == "NOTSET" && slack%w.stride[i] != 0 {
 			// One window more, but only if it starts inside the input or the
 			// padding before it.
 			if w.out[i]*w.stride[i] < in[i]+w.begin[i] {
@@ -95,8 +95,8 @@ func positives(c *Call, name string, n int) ([]int, error) {
 		return nil, c.Invalid("%s has %d elements, want %d", name, len(v), n)
 	}
 	for _, x := range v {
-		if x < 1 || x > 1<<30 {
-			return nil, c.Invalid("%s is %v, want positive numbers", name, v)
+		if x < 1 || x > maxElems {
+			return nil, c.Invalid("%s is %v, want numbers from 1 to %d", name, v, maxElems)
 		}
 	}
 	return v, nil
@@ -119,8 +119,8 @@ func padding(c *Call, n int, auto string) (begin, end []int, err error) {
 		return nil, nil, c.Invalid("pads has %d elements, want %d", len(v), 2*n)
 	}
 	for _, p := range v {
-		if p < 0 || p > 1<<30 {
-			return nil, nil, c.Invalid("pads is %v, want numbers from 0", v)
+		if p < 0 || p > maxElems {
+			return nil, nil, c.Invalid("pads is %v, want numbers from 0 to %d", v, maxElems)
 		}
 	}
 	return append([]int(nil), v[:n]...), append([]int(nil), v[n:]...), nil
@@ -176,14 +176,16 @@ func (w *window) at(i, o, k int) int {
 // rows describes the windows of w row by row, a row being the last spatial
 // axis: for each output row (all axes but the last) and each tap of those axes,
 // the first element of the input row it reads, −1 where it lies in the padding.
-func (w *window) rows() (offsets []int32, rows, taps int) {
+func (w *window) rows(m *Memory) (offsets []int32, rows, taps int) {
 	last := len(w.in) - 1
 	rows, taps = elems(w.out[:last]), elems(w.kernel[:last])
-	checkTable(rows, taps)
-	step := strides(w.in)
+	step, pace := strides(w.in), m.pace()
 	offsets = make([]int32, rows*taps)
 	for r := range rows {
 		for t := range taps {
+			if pace.over(16) {
+				return
+			}
 			off, ro, to := 0, r, t
 			for d := last - 1; d >= 0; d-- {
 				p := w.at(d, ro%w.out[d], to%w.kernel[d])
@@ -199,6 +201,12 @@ func (w *window) rows() (offsets []int32, rows, taps int) {
 		}
 	}
 	return offsets, rows, taps
+}
+
+// rowBytes is the memory of the list that rows gives.
+func (w *window) rowBytes() int {
+	last := len(w.in) - 1
+	return room(4, elems(w.out[:last]), elems(w.kernel[:last]))
 }
 
 // span is the range [lo, hi) of output coordinates on the last axis whose tap k

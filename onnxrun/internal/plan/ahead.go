@@ -89,9 +89,9 @@ func (p *Program) compileAhead(ctx context.Context, inputs []ops.Type, early []i
 		return nil, nil
 	}
 	a.table = newTable(a.head)
-	pl := &Plan{Inputs: types, Outputs: a.body.Outputs, Graph: a.body.Graph, program: p, ahead: a,
-		steps: slices.Concat(a.head.steps, a.body.steps), Arena: a.head.Arena + a.body.Arena}
-	return pl, p.account(pl, len(a.table.mem))
+	pl := &Plan{Inputs: types, Outputs: a.body.Outputs, Graphs: a.body.Graphs, program: p, ahead: a,
+		steps: slices.Concat(a.head.steps, a.body.steps), Arena: sum(a.head.Arena, a.body.Arena), Tables: sum(a.head.Tables, a.body.Tables)}
+	return pl, p.account(pl, int64(len(a.table.mem)))
 }
 
 func sameType(a, b ops.Type) bool {

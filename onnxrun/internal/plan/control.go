@@ -15,9 +15,27 @@ import (
 // from.
 
 const (
-	maxUnrolled = 1 << 16 // nodes of bodies, those computed ahead of time included
+	// maxUnrolled bounds the nodes of bodies, with the values that they read and make and
+	// those that go in and out, each time that a body is gone through.
+	maxUnrolled = 1 << 18
 	maxRounds   = 1 << 13 // nodes left in a graph that has loops
 )
+
+// A room is the values of a body. Every round goes through the same: a node's outputs
+// are made anew before they are read, and constants stay.
+type room struct {
+	nodes  []*onnx.Node
+	values []*value
+	cost   int // as maxUnrolled counts
+}
+
+func (p *Program) room(b *onnx.Graph) *room {
+	r := &room{nodes: nodesOf(b), values: p.values(b), cost: 1 + len(b.Captures) + len(b.Inputs) + len(b.Outputs)}
+	for _, n := range r.nodes {
+		r.cost += 1 + len(n.Inputs) + len(n.Outputs)
+	}
+	return r
+}
 
 // control puts the bodies of a node in its place and gives its outputs; outer
 // are the values of the graph around it.
@@ -67,14 +85,22 @@ func (u *unroll) body(attr string, in []*value) ([]*value, error) {
 	if len(b.Inputs) != len(in) {
 		return nil, u.invalid("attribute %q takes %d inputs, want %d", attr, len(b.Inputs), len(in))
 	}
-	u.g.unrolled += 1 + len(b.Nodes)
-	if u.g.unrolled > maxUnrolled || len(u.g.nodes) > maxRounds {
-		return nil, &onnx.LimitError{What: "nodes of unrolled loops", Got: int64(u.g.unrolled), Max: maxUnrolled}
+	r := u.g.rooms[b]
+	if r == nil {
+		r = u.p.room(b)
+		u.g.rooms[b] = r
+	}
+	u.g.unrolled += r.cost
+	switch {
+	case u.g.unrolled > maxUnrolled:
+		return nil, &onnx.LimitError{Node: u.src.Where(), What: "nodes and values of unrolled loops", Got: int64(u.g.unrolled), Max: maxUnrolled}
+	case len(u.g.nodes) > maxRounds:
+		return nil, &onnx.LimitError{Node: u.src.Where(), What: "nodes of a graph with loops", Got: int64(len(u.g.nodes)), Max: maxRounds}
 	}
 	if err := stopped(u.g.ctx); err != nil { // of a body without nodes nobody else asks
 		return nil, err
 	}
-	values := u.p.values(b)
+	values := r.values
 	for _, c := range b.Captures {
 		values[c.Value] = u.outer[c.Outer]
 		if values[c.Value] == nil {
@@ -84,7 +110,7 @@ func (u *unroll) body(attr string, in []*value) ([]*value, error) {
 	for k, v := range b.Inputs {
 		values[v] = in[k]
 	}
-	if err := u.p.follow(u.g, b, nodesOf(b), values); err != nil {
+	if err := u.p.follow(u.g, b, r.nodes, values); err != nil {
 		return nil, err
 	}
 	out := make([]*value, len(b.Outputs))
@@ -163,11 +189,10 @@ func (u *unroll) loop(in []*value) ([]*value, error) {
 		if m.konst == nil {
 			return nil, u.unsupported("its trip count depends on the data of this run")
 		}
-		n := m.konst.Clamped()
-		if len(n) != 1 {
+		if m.Elems() != 1 || m.DType != onnx.Int64 {
 			return nil, u.invalid("its trip count is %v, want one int64", m.Type)
 		}
-		rounds = max(n[0], 0)
+		rounds = max(m.konst.Clamped()[0], 0)
 	}
 	goOn := true
 	if len(in) > 1 && in[1] != nil {

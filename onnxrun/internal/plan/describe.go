@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"errors"
 
 	"sampleonnx/onnxrun/internal/onnx"
 	"sampleonnx/onnxrun/internal/ops"
@@ -10,18 +9,17 @@ import (
 
 // Unsupported lists the nodes of a model that cannot run, with the reasons that
 // can be known without the inputs' shapes. A node that breaks the standard is an
-// error.
+// error beside the list.
 func Unsupported(m *onnx.Model) ([]onnx.Unsupported, error) {
-	err := check(m.Graph)
-	var u *onnx.UnsupportedError
-	if !errors.As(err, &u) {
-		return m.Unsupported, err
+	u, invalid := check(m.Graph)
+	if u == nil {
+		return m.Unsupported, invalid
 	}
 	list := append(m.Unsupported, u.Nodes...)
 	if u.Msg != "" {
 		list = append(list, onnx.Unsupported{Reason: u.Msg})
 	}
-	return list, nil
+	return list, invalid
 }
 
 // Shapes follows the inputs' shapes through the model, and gives the type of every

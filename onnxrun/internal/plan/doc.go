@@ -11,7 +11,8 @@
 //	             a file for each kind)
 //	layOut       the memory layout of every value, with as few reorders as the
 //	             operators' wishes allow
-//	express      the result as a gorgonia expression graph, one op a kernel
+//	express      the result as a gorgonia expression graph, one op a kernel (as
+//	             several, of 4096 ops each, when there are more)
 //	memory       one arena: lifetimes, views, in-place results, offsets
 //
 // When each row of the outputs depends on the same row of the inputs alone (rows.go),
@@ -71,9 +72,13 @@
 // happened is dropped. The guard also catches faults in a mapped file.
 //
 // How is memory bounded? By an account (guard.go): constants, packed weights and
-// folded values are entered before they are made, and the arena of a plan when it
-// is placed. What idle machines and old plans hold is counted too: past the same
-// bound they are let go.
+// folded values are entered before they are made, and when a plan is placed its
+// arena, what its operators list and what a run gives. What idle machines and old
+// plans hold is counted too: past the same bound they are let go.
+//
+// How is time bounded, for models of any size? Every pass is near linear in the nodes:
+// patterns end after a few nodes (fuse.go), a place in the arena is found in a tree
+// over time (memory.go), and loops that would be written out too long are refused.
 //
 // Does the result depend on the batch or on the threads? No. A kernel is chosen
 // by the shape of one sample, its parts do not depend on the number of workers,

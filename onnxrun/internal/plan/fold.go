@@ -11,9 +11,9 @@ import (
 const foldLimit = 1 << 28
 
 // fold is the outputs of a node whose values are known at compile time; nil
-// when they would be too large to keep. reserve is asked for the memory first. It
-// panics where the kernels do.
-func fold(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(bytes int) error) ([]*ops.Tensor, error) {
+// when they would be too large to keep. reserve is asked for the memory first, what is
+// kept and what is worked in. It panics where the kernels do.
+func fold(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(kept, working int64) error) ([]*ops.Tensor, error) {
 	out, fill, err := folded(ctx, k, in, reserve)
 	if fill == nil || err != nil {
 		return out, err
@@ -27,13 +27,13 @@ func fold(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(bytes i
 // folded is fold in two steps: the outputs have no values before fill is called,
 // and take no memory of the machine's as long as nobody writes to them. A nil fill
 // says that they have.
-func folded(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(bytes int) error) (_ []*ops.Tensor, fill func() error, err error) {
+func folded(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(kept, working int64) error) (_ []*ops.Tensor, fill func() error, err error) {
+	kept := int64(0)
+	for _, t := range k.Out {
+		kept += int64(t.Bytes())
+	}
 	if k.Const != nil {
-		kept := 0
-		for _, t := range k.Const {
-			kept += t.Bytes()
-		}
-		return k.Const, nil, reserve(kept)
+		return k.Const, nil, reserve(kept, 0)
 	}
 	tensors := make([]*ops.Tensor, len(in))
 	for i := range in {
@@ -42,14 +42,11 @@ func folded(ctx context.Context, k *ops.Kernel, in []ops.Arg, reserve func(bytes
 	if k.View {
 		return []*ops.Tensor{tensors[0].As(k.Out[0])}, nil, nil
 	}
-	size, kept := ops.ScratchBytes(k, 1), 0
-	for _, t := range k.Out {
-		if size += t.Bytes(); size > foldLimit || size < 0 {
-			return nil, nil, nil
-		}
-		kept += t.Bytes()
+	working := int64(ops.ScratchBytes(k, 1)) + int64(k.Tables)
+	if kept+working > foldLimit {
+		return nil, nil, nil
 	}
-	if err := reserve(kept); err != nil {
+	if err := reserve(kept, working); err != nil {
 		return nil, nil, err
 	}
 	out := make([]*ops.Tensor, len(k.Out))

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -63,11 +64,18 @@ func (g *graph) join(want func(*node) bool) error {
 			if n.out[0] == nil { // only later outputs are read: no pattern ends so
 				continue
 			}
+			if err := stopped(g.ctx); err != nil {
+				return err
+			}
+			m.left = reach
 			fused := f.try(m, n)
 			if fused == nil || !want(fused) {
 				continue
 			}
 			if err := g.lower(fused); err != nil {
+				if refused(err) {
+					continue // the nodes run as they are
+				}
 				return err
 			}
 			g.nodes[i] = fused
@@ -78,16 +86,36 @@ func (g *graph) join(want func(*node) bool) error {
 	return nil
 }
 
+// refused reports whether an operator does not go together with its shapes.
+func refused(err error) bool {
+	var u *onnx.UnsupportedError
+	var l *onnx.LimitError
+	return errors.As(err, &u) || errors.As(err, &l)
+}
+
 // matcher answers who makes and who reads a value.
 type matcher struct {
 	maker   map[*value]*node
 	readers map[*value]int // the graph's outputs count as readers
 	reader  map[*value]*node
 	packs   *ops.Packs
+	left    int // how many nodes more are looked at for the pattern that is tried
+}
+
+// reach is how many nodes a pattern is looked for among, four times what any takes: a long
+// chain of nodes that may belong to one would be walked from each of them.
+const reach = 128
+
+// made is the node that makes v, for walks up from a node; nil when they go on too long.
+func (m *matcher) made(v *value) *node {
+	if m.left--; m.left < 0 {
+		return nil
+	}
+	return m.maker[v]
 }
 
 func newMatcher(g *graph) *matcher {
-	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs}
+	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs, reach}
 	for _, n := range g.nodes {
 		for _, v := range n.out {
 			if v != nil {
@@ -108,7 +136,7 @@ func newMatcher(g *graph) *matcher {
 // from is the node that makes v, when it is the given operator and v has that
 // many readers; 0 allows any number.
 func (m *matcher) from(v *value, domain, op string, readers int) *node {
-	n := m.maker[v]
+	n := m.made(v)
 	if n == nil || n.src.Domain != domain || n.src.Op != op || n.out[0] != v || readers > 0 && m.readers[v] != readers {
 		return nil
 	}

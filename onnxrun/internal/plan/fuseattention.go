@@ -77,7 +77,7 @@ func (m *matcher) backTo(last *node) (y view, end *node) {
 			return y, nil
 		}
 		v := end.in[0]
-		if end = m.maker[v]; end == nil || m.readers[v] != 1 || end.out[0] != v {
+		if end = m.made(v); end == nil || m.readers[v] != 1 || end.out[0] != v {
 			return y, nil
 		}
 	}
@@ -225,7 +225,7 @@ func (m *matcher) softmaxed(v *value) softmaxed {
 	}
 	s.row = shape[axis]
 	for v = n.in[0]; m.readers[v] == 1; {
-		n := m.maker[v]
+		n := m.made(v)
 		if n == nil || n.src.Domain != "" || n.out[0] != v {
 			return s
 		}
@@ -266,7 +266,7 @@ func (m *matcher) scores(add *node) int {
 		if !slices.Equal(v.Shape, add.out[0].Shape) {
 			continue
 		}
-		for n := m.maker[v]; n != nil && n.src.Domain == "" && m.readers[v] == 1; n = m.maker[v] {
+		for n := m.made(v); n != nil && n.src.Domain == "" && m.readers[v] == 1; n = m.made(v) {
 			if n.src.Op == "MatMul" || n.src.Op == "Einsum" {
 				if found >= 0 {
 					return -1

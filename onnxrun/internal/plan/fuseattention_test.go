@@ -276,7 +276,7 @@ func TestScoresTooLargeToBeMade(t *testing.T) {
 		"read twice":         "q = Identity(x)\n" + sdpa + "two = ReduceSum(s @3)\ny = Add(o two)",
 		"not of attention":   "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\ne = Exp(s)\ny = MatMul(e v)",
 		"multiplied further": "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\nss = Mul(s s)\ny = MatMul(ss v)",
-		"reduced":            "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\nr = ReduceMax(s @3)\ny = Add(r v)",
+		"reduced":            "kt = Transpose(k) perm=@0,1,3,2\ns = MatMul(x kt)\nr = ReduceMax(s) axes=@3 keepdims=1\ny = Add(r v)",
 	} {
 		p, _ := written{name, []int{1, 2, 4, 16}, map[string][]int{"k": {1, 2, 4, 16}, "v": {1, 2, 4, 16}}, lines}.build(t)
 		x := ops.Type{DType: p.Inputs[0].DType, Shape: []int{1, 2, length, 16}}
@@ -316,7 +316,7 @@ func TestAttentionOfALongSequence(t *testing.T) {
 				t.Errorf("%d positions: %v allocations a run", length, n)
 			}
 		}
-		return pl.Arena
+		return int(pl.Arena)
 	}
 	arena(1000)
 	long := 4096

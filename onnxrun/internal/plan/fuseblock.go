@@ -23,7 +23,7 @@ func blocks(image, v []int) (height, width int, ok bool) {
 
 // reshaped is what v is a view of, in another shape.
 func (m *matcher) reshaped(v *value) *value {
-	for n := m.maker[v]; n != nil && n.kernel.View; n = m.maker[v] {
+	for n := m.made(v); n != nil && n.kernel.View; n = m.made(v) {
 		v = n.in[0]
 	}
 	return v

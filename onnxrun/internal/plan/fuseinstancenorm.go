@@ -56,7 +56,7 @@ func (m *matcher) normalisedMeans(z, x *value) (eps, r float32, ok bool) {
 	factor := 1.0
 	variance = m.thin(variance)
 	for {
-		v, c := m.affine(m.maker[variance], "Mul")
+		v, c := m.affine(m.made(variance), "Mul")
 		if v == nil {
 			if v, c = m.affine(m.maker[variance], "Div"); v == nil || m.maker[variance].in[0] != v {
 				break

@@ -56,7 +56,7 @@ func fuseLinear(m *matcher, n *node) *node {
 
 // linear is the layer that makes v for one reader alone.
 func (m *matcher) linear(v *value) *node {
-	n := m.maker[v]
+	n := m.made(v)
 	if n == nil || n.out[0] != v || m.readers[v] != 1 || !ops.IsFloat32(v.DType) {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (m *matcher) factors(n *node) (all []*value) {
 // times is what v is a number times, and the number; v itself and 1 when no
 // product or quotient makes it.
 func (m *matcher) times(v *value) (*value, float64) {
-	if x, by := m.affine(m.maker[v], "Mul"); x != nil {
+	if x, by := m.affine(m.made(v), "Mul"); x != nil {
 		if s, ok := scalar(by); ok {
 			return x, s
 		}

@@ -40,7 +40,7 @@ func fuseNIN(m *matcher, last *node) *node {
 		}
 		v, bias = x, c
 	}
-	n := m.maker[v]
+	n := m.made(v)
 	p := productOf(n)
 	if p == nil || n.in[0].konst != nil || n.in[1].konst == nil || len(n.in[1].Shape) != 2 {
 		return nil

@@ -231,7 +231,7 @@ func trailing(axes []int, rank int) bool {
 // thin walks up over nodes that give the same elements in the same order.
 func (m *matcher) thin(v *value) *value {
 	for {
-		n := m.maker[v]
+		n := m.made(v)
 		if n == nil || n.src.Domain != "" {
 			return v
 		}

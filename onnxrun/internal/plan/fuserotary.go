@@ -123,7 +123,7 @@ func (m *matcher) rowsOf(w view, lead int, shape []int) []int {
 // halfOf reports whether v is every step'th element of x along the last axis,
 // half of them, from the at'th on.
 func (m *matcher) halfOf(x, v *value, at, step int) bool {
-	n := m.maker[v]
+	n := m.made(v)
 	if n == nil || n.src.Domain != "" || n.in[0] != x {
 		return false
 	}

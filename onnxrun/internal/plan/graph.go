@@ -28,12 +28,13 @@ type op struct {
 
 	args  []ops.Arg // what the kernel was lowered for
 	packs *ops.Packs
-	many  bool // later outputs are read as well
+	many  bool    // later outputs are read as well, or gorgonia does not know all children
+	far   []*slot // the children of a node that has too many for gorgonia
 }
 
 var _ G.SDOp = (*op)(nil)
 
-func (o *op) Arity() int { return len(o.slots) }
+func (o *op) Arity() int { return len(o.slots) - len(o.far) }
 
 // Type is the op's type with the shapes and element types it was lowered for.
 func (o *op) Type() hm.Type {
@@ -86,7 +87,7 @@ func (o *op) Do(children ...G.Value) (_ G.Value, err error) {
 		}
 		args[o.slots[i]] = ops.Arg{Type: v.Tensor.Type, Const: v.Tensor}
 	}
-	out, err := fold(context.Background(), o.kernel, args, func(int) error { return nil })
+	out, err := fold(context.Background(), o.kernel, args, func(_, _ int64) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -126,39 +127,67 @@ func typeOf(t ops.Type) hm.Type {
 	return G.TensorType{Dims: len(t.Shape), Of: dtypes[t.DType]}
 }
 
-// express writes a graph as a gorgonia expression graph. Nodes are created in
-// the order they run; leaves are the inputs and the constants. slots holds, by
-// node, what the machine needs to know of it.
-func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G.Node, err error) {
-	e = G.NewGraph()
-	slots = map[*G.Node]*slot{}
-	nodes := map[*value]*G.Node{}
-	add := func(v *value, s *slot, opts ...G.NodeConsOpt) *G.Node {
+// expression is a graph as gorgonia expression graphs.
+type expression struct {
+	graphs  []*G.ExprGraph
+	slots   map[*G.Node]*slot // what the machine needs to know of a node
+	in, out []*G.Node
+}
+
+// expressed is how many nodes go into one expression graph, and how many children a node
+// of one has: gorgonia takes time for them that grows with their square.
+const expressed = 1 << 12
+
+// express writes a graph as gorgonia expression graphs, each taking up where the one
+// before ends. Nodes are created in the order they run; leaves are the inputs, the
+// constants, and what the graphs before compute.
+func (g *graph) express() (*expression, error) {
+	x := &expression{slots: map[*G.Node]*slot{}}
+	slots := map[*value]*slot{}
+	var e *G.ExprGraph
+	var nodes map[*value]*G.Node // of e
+	begin := func() {
+		e, nodes = G.NewGraph(), map[*value]*G.Node{}
+		x.graphs = append(x.graphs, e)
+	}
+	begin()
+	add := func(v *value, opts ...G.NodeConsOpt) *G.Node {
 		opts = append([]G.NodeConsOpt{G.In(e), G.WithType(typeOf(v.Type)), G.WithShape(v.Shape...),
-			G.WithName(fmt.Sprintf("%d:%s", len(slots), v.name))}, opts...)
+			G.WithName(fmt.Sprintf("%d:%s", len(x.slots), v.name))}, opts...)
 		n := G.NewUniqueNode(opts...)
-		s.Type = v.Type
-		slots[n] = s
-		nodes[v] = n
+		if slots[v] == nil {
+			slots[v] = &slot{Type: v.Type, konst: v.konst}
+		}
+		x.slots[n], nodes[v] = slots[v], n
 		return n
 	}
 	leaf := func(v *value) *G.Node {
 		if n := nodes[v]; n != nil {
 			return n
 		}
-		return add(v, &slot{konst: v.konst})
+		return add(v)
 	}
 	for _, v := range g.in {
-		in = append(in, leaf(v))
+		x.in = append(x.in, leaf(v))
 	}
 	for i, n := range g.nodes {
 		if err := stopped(g.ctx); err != nil {
-			return nil, nil, nil, nil, err
+			return nil, err
+		}
+		if i > 0 && i%expressed == 0 {
+			begin()
 		}
 		o := &op{serial: i, src: n.src, kernel: n.kernel, args: g.args(n), packs: g.packs}
 		var children G.Nodes
 		for j, v := range n.in {
-			if v != nil {
+			switch {
+			case v == nil:
+			case len(n.in) > expressed:
+				leaf(v)
+				o.many = true
+				o.far = append(o.far, slots[v])
+				o.slots = append(o.slots, j)
+			default:
 				children = append(children, leaf(v))
 				o.slots = append(o.slots, j)
 			}
@@ -166,17 +195,17 @@ func (g *graph) express() (e *G.ExprGraph, slots map[*G.Node]*slot, in, out []*G
 		if n.out[0] == nil { // only a later output is read: the first still has a node
 			n.out[0] = &value{Type: n.kernel.Out[0], name: n.src.Name}
 		}
-		first := add(n.out[0], &slot{}, G.WithOp(o), G.WithChildren(children))
+		first := add(n.out[0], G.WithOp(o), G.WithChildren(children))
 		for j, v := range n.out {
 			if j > 0 && v != nil {
 				o.many = true
 				p := &op{serial: i, src: n.src, kernel: n.kernel, output: j, slots: []int{0}}
-				add(v, &slot{}, G.WithOp(p), G.WithChildren(G.Nodes{first}))
+				add(v, G.WithOp(p), G.WithChildren(G.Nodes{first}))
 			}
 		}
 	}
 	for _, v := range g.out {
-		out = append(out, leaf(v))
+		x.out = append(x.out, leaf(v))
 	}
-	return e, slots, in, out, nil
+	return x, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -66,41 +67,44 @@ type memory struct {
 	plans atomic.Int64 // by plans for another time: their own constants and idle machines
 }
 
-// take is asked before memory is allocated for good.
-func (m *memory) take(bytes int) error {
-	err := m.check(m.taken.Add(int64(bytes)) + m.arena.Load())
+// take is asked before memory is allocated for good, and some to work in for a while.
+func (m *memory) take(kept, working int64) error {
+	err := m.check(m.taken.Add(kept) + m.arena.Load() + working)
 	if err != nil {
-		m.taken.Add(-int64(bytes))
+		m.taken.Add(-kept)
 	}
 	return err
 }
 
 // keep is take where an error can only be thrown.
 func (m *memory) keep(bytes int) {
-	if err := m.take(bytes); err != nil {
+	if err := m.take(int64(bytes), 0); err != nil {
 		panic(err)
 	}
 }
 
 // fits is asked before a plan is made that takes this much beside the constants.
-func (m *memory) fits(arena int) error {
+func (m *memory) fits(machine int64) error {
 	for {
 		old := m.arena.Load()
-		if int64(arena) <= old {
+		if machine <= old {
 			return nil
 		}
-		if err := m.check(m.taken.Load() + int64(arena)); err != nil {
+		if err := m.check(sum(m.taken.Load(), machine)); err != nil {
 			return err
 		}
-		if m.arena.CompareAndSwap(old, int64(arena)) {
+		if m.arena.CompareAndSwap(old, machine) {
 			return nil
 		}
 	}
 }
 
+// sum adds sizes; it does not wrap around.
+func sum(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
+
 func (m *memory) check(bytes int64) error {
 	if m.most > 0 && bytes > m.most {
-		return &onnx.LimitError{What: "bytes of constants and of memory for one run", Limit: "Memory", Got: bytes, Max: m.most}
+		return onnx.Over("bytes of constants and of memory for one run", "Memory", bytes, m.most)
 	}
 	return nil
 }

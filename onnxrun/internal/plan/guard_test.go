@@ -119,6 +119,36 @@ func isInternal(err error, what string) bool {
 	return ok && strings.Contains(internal.Error(), what)
 }
 
+// Binding a kernel to memory stops when the context of the call is done, and the
+// machine is not there then.
+func TestBindingStops(t *testing.T) {
+	_, _, pl := network(t)
+	at := len(pl.steps) / 2
+	k := pl.steps[at].op.kernel
+	bind := k.Bind
+	defer func() { k.Bind = bind }()
+	ctx, cancel := context.WithCancel(t.Context())
+	k.Bind = func(m ops.Memory) []ops.Task {
+		if m.Stopped() {
+			t.Error("stopped before it was")
+		}
+		cancel()
+		if !m.Stopped() {
+			t.Error("not told that nobody waits")
+		}
+		return nil
+	}
+	if m, err := pl.Acquire(ctx); m != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v", m, err)
+	}
+	k.Bind = bind
+	m, err := pl.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	randomRun(t, m)
+}
+
 // A run that is cancelled stops before the next operator, and in the middle of
 // one before any part that has not begun. The machine stays good.
 func TestRunStopsWithinAPart(t *testing.T) {

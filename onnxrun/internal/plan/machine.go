@@ -28,7 +28,7 @@ type Machine struct {
 	key        []byte   // room for the early inputs
 
 	stuck  atomic.Pointer[onnx.Node] // in which a tile came to no end
-	done   <-chan struct{}           // of the context of the run under way
+	done   <-chan struct{}           // of the context of the run under way, or of making the machine
 	broken bool                      // a run panicked
 }
 
@@ -42,7 +42,7 @@ var _ G.VM = (*Machine)(nil)
 
 func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 	m := &Machine{pool: pl.pool, plan: pl}
-	mem := ops.AlignedBytes(pl.Arena)
+	mem := ops.AlignedBytes(int(pl.Arena))
 	at := func(s *slot) *ops.Tensor {
 		switch {
 		case s == nil:
@@ -67,7 +67,9 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		}
 	}
 
-	// Binding a kernel packs its weights the first time: all threads help.
+	// Binding a kernel packs its weights the first time: all threads help. It stops
+	// as a run does.
+	m.done = ctx.Done()
 	bound := make([][]ops.Task, len(pl.steps))
 	errs := make([]error, len(pl.steps))
 	pl.program.pool.Run(len(pl.steps), func(i, _ int) {
@@ -88,6 +90,10 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		room.Stopped = m.stopped
 		bound[i] = k.Bind(room)
 	})
+	m.done = nil
+	if err := stopped(ctx); err != nil {
+		return nil, err
+	}
 	for i, tasks := range bound {
 		if errs[i] != nil {
 			return nil, errs[i]

@@ -13,15 +13,16 @@ import (
 	"sampleonnx/onnxrun/internal/ops"
 )
 
-// Plan is a model compiled for one set of input shapes: a gorgonia expression
-// graph of the operators left to run, and the place in memory of every value.
+// Plan is a model compiled for one set of input shapes: gorgonia expression
+// graphs of the operators left to run, and the place in memory of every value.
 // It is immutable; any number of machines can run it.
 type Plan struct {
 	Inputs  []ops.Type
 	Outputs []ops.Type
 
-	Graph *G.ExprGraph
-	Arena int // bytes of a machine's memory
+	Graphs []*G.ExprGraph // one, of a model of ordinary size
+	Arena  int64          // bytes of a machine's memory for values and scratch
+	Tables int64          // and of what its operators list when they are bound to it
 
 	program *Program
 	steps   []*step
@@ -70,38 +71,41 @@ func (p *Program) place(g *graph, inputs []ops.Type) (*Plan, error) {
 	if err := g.placeable(); err != nil {
 		return nil, err
 	}
-	e, slots, in, out, err := g.express()
+	x, err := g.express()
 	if err != nil {
 		return nil, err
 	}
-	pl := &Plan{Inputs: inputs, Graph: e, program: p, steps: steps(e, slots), pool: p.pool}
+	pl := &Plan{Inputs: inputs, Graphs: x.graphs, program: p, steps: x.steps(), pool: p.pool}
 	if g.alone {
 		pl.pool = p.alone
 	}
-	for _, n := range in {
-		pl.in = append(pl.in, slots[n])
+	for _, n := range x.in {
+		pl.in = append(pl.in, x.slots[n])
 	}
-	for _, n := range out {
-		pl.out = append(pl.out, slots[n])
-		pl.Outputs = append(pl.Outputs, slots[n].Type)
+	for _, n := range x.out {
+		pl.out = append(pl.out, x.slots[n])
+		pl.Outputs = append(pl.Outputs, x.slots[n].Type)
 	}
 	if pl.Arena, err = arena(g.ctx, pl.steps, pl.in, pl.out, pl.pool.Threads()); err != nil {
 		return nil, err
+	}
+	for _, s := range pl.steps {
+		pl.Tables = sum(pl.Tables, int64(s.op.kernel.Tables))
 	}
 	return pl, p.account(pl, g.folded)
 }
 
 // account checks that there is memory for a plan and for what a run of it gives,
 // of which a file can list one value many times, and counts what it keeps.
-func (p *Program) account(pl *Plan, constants int) error {
-	results := 0
+func (p *Program) account(pl *Plan, constants int64) error {
+	machine := sum(constants, sum(pl.Arena, pl.Tables))
 	for i, t := range pl.Outputs {
-		results += t.Bytes()
+		machine = sum(machine, int64(t.Bytes()))
 		if i < len(pl.out) && pl.out[i].konst != nil {
-			results += t.Bytes() // copied for the machine
+			machine = sum(machine, int64(t.Bytes())) // copied for the machine
 		}
 	}
-	if err := p.memory.fits(constants + pl.Arena + results); err != nil {
+	if err := p.memory.fits(machine); err != nil {
 		return err
 	}
 	pl.kept = &atomic.Int64{}
@@ -110,9 +114,9 @@ func (p *Program) account(pl *Plan, constants int) error {
 	return nil
 }
 
-func (p *Program) keep(pl *Plan, bytes int) {
-	pl.kept.Add(int64(bytes))
-	p.memory.plans.Add(int64(bytes))
+func (p *Program) keep(pl *Plan, bytes int64) {
+	pl.kept.Add(bytes)
+	p.memory.plans.Add(bytes)
 }
 
 // Crowded reports whether the plans made so far, run or not, hold as much memory
@@ -141,7 +145,7 @@ func (pl *Plan) take(ctx context.Context) (*Machine, error) {
 		m := pl.idle[n-1]
 		pl.idle = pl.idle[:n-1]
 		pl.mu.Unlock()
-		pl.program.keep(pl, -pl.Arena)
+		pl.program.keep(pl, -pl.Arena-pl.Tables)
 		return m, nil
 	}
 	pl.mu.Unlock()
@@ -167,7 +171,7 @@ func (pl *Plan) Release(m *Machine) {
 	if m.broken || pl.program.Crowded() {
 		return
 	}
-	pl.program.keep(pl, pl.Arena)
+	pl.program.keep(pl, pl.Arena+pl.Tables)
 	pl.mu.Lock()
 	pl.idle = append(pl.idle, m)
 	pl.mu.Unlock()

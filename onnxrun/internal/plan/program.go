@@ -62,8 +62,11 @@ func New(ctx context.Context, m *onnx.Model, options Options) (_ *Program, err e
 	for _, i := range g.Outputs {
 		p.Outputs = append(p.Outputs, g.Values[i])
 	}
-	if err := check(g); err != nil {
-		return nil, err
+	switch unsupported, invalid := check(g); {
+	case invalid != nil:
+		return nil, invalid
+	case unsupported != nil:
+		return nil, unsupported
 	}
 	if err := p.constants(ctx, g, p.weights); err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func (p *Program) constants(ctx context.Context, g *onnx.Graph, weights map[int]
 		if ops.IsFloat32(w.DType) {
 			size = 4 * w.Elems() // 16-bit floats are converted
 		}
-		if err := p.memory.take(size); err != nil {
+		if err := p.memory.take(int64(size), 0); err != nil {
 			return err
 		}
 		weights[i] = ops.Constant(w)
@@ -122,24 +125,23 @@ func (p *Program) Close() { p.pool.Close() }
 // Threads is the number of threads a run uses.
 func (p *Program) Threads() int { return p.pool.Threads() }
 
-// check gathers the unsupported nodes of a graph and its bodies into one error.
-func check(g *onnx.Graph) error {
+// check gathers the unsupported nodes of a graph and its bodies into one error; nil
+// when there are none. invalid is the first node that breaks the standard.
+func check(g *onnx.Graph) (unsupported *onnx.UnsupportedError, invalid error) {
 	var all onnx.UnsupportedError
-	if err := checkNodes(g, &all); err != nil {
-		return err
-	}
+	invalid = checkNodes(g, &all)
 	if len(all.Nodes) > 0 {
-		return &all
+		return &all, invalid
 	}
 	for _, v := range g.Outputs {
 		if w := g.Weights[v]; w != nil && w.DType.Size() == 0 {
-			return &onnx.UnsupportedError{Msg: fmt.Sprintf("output %q is a constant of %v", g.Values[v].Name, w.DType)}
+			return &onnx.UnsupportedError{Msg: fmt.Sprintf("output %q is a constant of %v", g.Values[v].Name, w.DType)}, invalid
 		}
 	}
-	return nil
+	return nil, invalid
 }
 
-func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) error {
+func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) (invalid error) {
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		err := ops.Check(n)
@@ -153,18 +155,18 @@ func checkNodes(g *onnx.Graph, all *onnx.UnsupportedError) error {
 		switch {
 		case errors.As(err, &u):
 			all.Nodes = append(all.Nodes, u.Nodes...)
-		case err != nil:
-			return err
+		case invalid == nil:
+			invalid = err
 		}
 		for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
 			if body := n.Attrs[name].Graph; body != nil {
-				if err := checkNodes(body, all); err != nil {
-					return err
+				if err := checkNodes(body, all); invalid == nil {
+					invalid = err
 				}
 			}
 		}
 	}
-	return nil
+	return invalid
 }
 
 // foldWeights computes a node once and for all when its inputs are weights.

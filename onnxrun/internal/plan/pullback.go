@@ -129,7 +129,11 @@ type writer struct {
 }
 
 func (w *writer) grad(n *onnx.Node) *ops.Grad {
-	return &ops.Grad{Node: n, Packs: w.packs, Emit: w.emit}
+	return &ops.Grad{Node: n, Packs: w.packs, Emit: w.emit, Reserve: func(bytes int) {
+		if err := w.reserve(int64(bytes), 0); err != nil {
+			panic(err)
+		}
+	}}
 }
 
 func (w *writer) ref(v *value) *ops.Ref {

@@ -101,10 +101,11 @@ func TestSymDiffAgreesWithPullback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, slots, in, out, err := g.express()
+		x, err := g.express()
 		if err != nil {
 			t.Fatal(err)
 		}
+		e, slots, in, out := x.graphs[0], x.slots, x.in, x.out
 		nodes := e.AllNodes()
 		w := &symWriter{e}
 		v := ops.New(out[0].Op().(*op).kernel.Out[0].Plain())

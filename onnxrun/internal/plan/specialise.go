@@ -22,8 +22,9 @@ type graph struct {
 	scores   bool            // what a fusion may yet take the place of may be larger than a tensor may be
 	ctx      context.Context // of the call that compiles: every pass asks it before every node
 	program  *Program
-	unrolled int // nodes of bodies so far
-	folded   int // bytes of constants computed so far
+	unrolled int                   // as maxUnrolled counts
+	rooms    map[*onnx.Graph]*room // of the bodies met so far
+	folded   int64                 // bytes of constants computed so far
 }
 
 type value struct {
@@ -57,7 +58,7 @@ func (p *Program) specialise(ctx context.Context, inputs []ops.Type, known []*op
 // followed is specialise before what nobody needs is dropped, and the values by
 // their places in the model.
 func (p *Program) followed(ctx context.Context, inputs []ops.Type, known []*ops.Tensor) (*graph, []*value, error) {
-	g := &graph{packs: &p.packs, exact: p.options.Exact, scores: true, ctx: ctx, program: p}
+	g := &graph{packs: &p.packs, exact: p.options.Exact, scores: true, ctx: ctx, program: p, rooms: map[*onnx.Graph]*room{}}
 	values := p.values(p.graph)
 	for k, i := range p.graph.Inputs {
 		if err := p.checkInput(p.graph.Values[i].Name, inputs[k]); err != nil {
@@ -205,13 +206,17 @@ func (p *Program) checkInput(name string, t ops.Type) error {
 	}
 	n := int64(1)
 	for _, d := range t.Shape {
-		if d < 0 {
+		switch {
+		case d < 0:
 			return &onnx.FormatError{Msg: fmt.Sprintf("input %q has shape %v", name, t.Shape)}
+		case d > 0 && n > math.MaxInt64/int64(d):
+			n = math.MaxInt64
+		default:
+			n *= int64(max(d, 1))
 		}
-		if d > 0 && n > most/int64(d) {
-			return &onnx.LimitError{What: fmt.Sprintf("elements of input %q, of shape %v", name, t.Shape), Limit: "TensorElems", Got: math.MaxInt64, Max: most}
-		}
-		n *= int64(max(d, 1))
+	}
+	if n > most {
+		return onnx.Over(fmt.Sprintf("elements of input %q, of shape %v", name, t.Shape), "TensorElems", n, most)
 	}
 	return nil
 }
@@ -220,7 +225,9 @@ func (p *Program) checkInput(name string, t ops.Type) error {
 func (p *Program) checkElems(n *onnx.Node, k *ops.Kernel) error {
 	for _, t := range k.Out {
 		if e := int64(t.Elems()); p.options.Elems > 0 && e > p.options.Elems {
-			return &onnx.LimitError{Node: n.Where(), What: "elements of a tensor", Limit: "TensorElems", Got: e, Max: p.options.Elems}
+			err := onnx.Over("elements of a tensor", "TensorElems", e, p.options.Elems)
+			err.Node = n.Where()
+			return err
 		}
 	}
 	return nil
@@ -232,11 +239,14 @@ func (g *graph) fold(n *node) (_ []*ops.Tensor, err error) {
 	if err := g.program.checkElems(n.src, n.kernel); err != nil {
 		return nil, err
 	}
-	m := &g.program.memory
-	return fold(g.ctx, n.kernel, g.args(n), func(bytes int) error {
-		g.folded += bytes
-		return m.check(m.taken.Load() + int64(g.folded))
-	})
+	return fold(g.ctx, n.kernel, g.args(n), g.reserve)
+}
+
+// reserve is asked before memory is taken for what the plan will hold, and some to work
+// in for a while.
+func (g *graph) reserve(kept, working int64) error {
+	g.folded += kept
+	return g.program.memory.check(g.program.memory.taken.Load() + g.folded + working)
 }
 
 // call is the question to package ops about a node.

@@ -116,7 +116,7 @@ func (w *symWriter) emit(src *onnx.Node, in []*ops.Ref) ([]*ops.Ref, error) {
 	o.kernel = k
 	out := make([]*ops.Ref, len(src.Outputs))
 	if (known || k.Const != nil) && plain(k) { // shapes, and what is made of weights
-		consts, err := fold(context.Background(), k, o.args, func(int) error { return nil })
+		consts, err := fold(context.Background(), k, o.args, func(_, _ int64) error { return nil })
 		if err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func (p *Program) tiled(l tiling) (*Plan, error) {
 			// multiple of the microkernel's.
 			tiles := roundUp((rows+most-1)/most, p.Threads())
 			pl, err := p.inTiles(l, rows, roundUp((rows+tiles-1)/tiles, 14))
-			if err != nil || pl != nil && pl.tile.Arena <= tileArena {
+			if err != nil || pl != nil && pl.tile.Arena+pl.tile.Tables <= tileArena {
 				return pl, err
 			}
 		}
@@ -164,6 +164,9 @@ func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
 	if err != nil || !l.whole.alike(small) { // the batch size is written into the graph
 		return nil, stopped(l.whole.ctx)
 	}
+	if few, ok := small.rowwise(); !ok || few != n { // sizes are
+		return nil, nil
+	}
 	small.alone = true
 	if err = l.finish(small); err != nil {
 		return nil, stopped(l.whole.ctx)
@@ -172,7 +175,7 @@ func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
 	if err != nil {
 		return nil, stopped(l.whole.ctx)
 	}
-	pl := &Plan{Inputs: l.in, Outputs: l.out, Graph: tile.Graph, program: p, steps: tile.steps, tile: tile, shared: make([]bool, len(l.in))}
+	pl := &Plan{Inputs: l.in, Outputs: l.out, Graphs: tile.Graphs, program: p, steps: tile.steps, tile: tile, shared: make([]bool, len(l.in))}
 	for i, v := range l.whole.in {
 		if pl.shared[i] = v.shared; v.shared && !sameType(tile.Inputs[i], v.Type) {
 			return nil, nil
@@ -184,9 +187,11 @@ func (p *Program) inTiles(l tiling, rows, n int) (*Plan, error) {
 			return nil, nil
 		}
 	}
-	pl.Arena = p.Threads() * tile.Arena
+	for range p.Threads() {
+		pl.Arena, pl.Tables = sum(pl.Arena, tile.Arena), sum(pl.Tables, tile.Tables)
+	}
 	for _, t := range slices.Concat(pl.Inputs, pl.Outputs) {
-		pl.Arena += t.Bytes()
+		pl.Arena = sum(pl.Arena, int64(t.Bytes()))
 	}
 	return pl, p.account(pl, 0)
 }

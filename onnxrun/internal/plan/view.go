@@ -39,7 +39,7 @@ func whole(v *value) view {
 // scale is not nil, multiplications by constants are passed as well and gathered
 // in it.
 func (m *matcher) look(v *value, scale *float64) view {
-	n := m.maker[v]
+	n := m.made(v)
 	if n == nil || n.src.Domain != "" || v.konst != nil || v.Elems() == 0 {
 		return whole(v)
 	}

@@ -125,7 +125,7 @@ func TestLookSeesWhatNodesMove(t *testing.T) {
 					args[i].Const = tensors[x]
 				}
 			}
-			moved, err := fold(t.Context(), g.nodes[len(g.nodes)-1].kernel, args, func(int) error { return nil })
+			moved, err := fold(t.Context(), g.nodes[len(g.nodes)-1].kernel, args, func(_, _ int64) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
