@@ -18,9 +18,9 @@
 // goroutine and allocates nothing.
 //
 // Why does the split not show in the result? Every output of a product or a
-// convolution is one chain of multiply-adds, in an order that depends on the
-// sizes of the layer alone; partial sums that pass through memory stay float32
-// and lose nothing. Every element of an element-wise kernel goes through the
+// convolution is a sum of chains of at most 256 multiply-adds or so (a long chain
+// loses more to rounding), in an order that depends on the sizes of the layer
+// alone. Every element of an element-wise kernel goes through the
 // same vector instructions, the last ones of a slice under a mask. Reductions
 // accumulate in float64, in an order that depends on the length alone. So the
 // bytes of a result do not depend on batch, threads or position. They may differ

@@ -109,8 +109,9 @@ func (p *product) scratch(constant bool) int {
 // nil. after, which may be nil, is called for each finished piece of C: rows
 // [i0, i1), columns [j0, j1) of a batch.
 //
-// A value of C is one chain of multiply-adds in the order of k (sixteen of them
-// when B is narrow), whatever the other shapes are and however the work is cut.
+// A value of C is the sum of chains of multiply-adds that k alone divides (see
+// kernel.Gemm and GemmNarrow), whatever the other shapes are and however the work
+// is cut.
 func (p *product) tasks(c, a, b, packed, bias []float32, scratch []byte, after func(batch, i0, i1, j0, j1 int)) []Task {
 	if p.batch()*p.m*p.n == 0 {
 		return nil
