@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -17,7 +18,12 @@ const models = "../../../testdata/models"
 // open makes the program of a shipped model.
 func open(t testing.TB, name string, threads int) *Program {
 	t.Helper()
-	m, err := onnx.Open(t.Context(), filepath.Join(models, name), onnx.Limits{})
+	return openFile(t, filepath.Join(models, name), threads)
+}
+
+func openFile(t testing.TB, file string, threads int) *Program {
+	t.Helper()
+	m, err := onnx.Open(t.Context(), file, onnx.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,14 +88,49 @@ func run(t testing.TB, pl *Plan, data []*ops.Tensor) []float32 {
 
 var testModels = []string{"gaussian4.onnx", "mixture2.onnx", "swissroll.onnx", "digits_ncsnv2.onnx", "digits_ncsnpp_ve.onnx"}
 
-// Fusion changes how a network is computed, not what it computes.
+// Fusion changes how a network is computed, not what it computes: with all of them,
+// with each one alone, and with all but one.
 func TestFusionKeepsTheValue(t *testing.T) {
-	for _, name := range testModels {
-		p := open(t, name, 1)
+	all := fusions
+	defer func() { fusions = all }()
+	files := make([]string, len(testModels))
+	for i, name := range testModels {
+		files[i] = filepath.Join(models, name)
+	}
+	if shared := os.Getenv("SAMPLEONNX_SHARED"); shared != "" && !testing.Short() && !raceEnabled {
+		more, err := filepath.Glob(filepath.Join(shared, "perf", "*.onnx"))
+		if err != nil || len(more) == 0 {
+			t.Fatal("no models in ", shared, err)
+		}
+		files = append(files, more...)
+	}
+	seen := map[string]bool{}
+	for i, file := range files {
+		p := openFile(t, file, 2)
+		most := 3e-6
+		if i >= len(testModels) {
+			most = 1e-5 // as far as float64 is from either: they are deeper
+		}
 		types, data := inputs(p, 2)
-		compile := func(passes ...func(*graph) error) []float32 {
+		// compile runs the model with some of the fusions and returns those that had an effect.
+		compile := func(use func(name string) bool) (out []float32, had map[string]bool) {
+			had = map[string]bool{}
+			fusions = nil
+			for _, f := range all {
+				try := f.try
+				f.try = func(m *matcher, n *node) *node {
+					fused := try(m, n)
+					if fused != nil {
+						had[f.name], seen[f.name] = true, true
+					}
+					return fused
+				}
+				if use(f.name) {
+					fusions = append(fusions, f)
+				}
+			}
 			g, err := p.specialise(t.Context(), types, nil)
-			for _, pass := range passes {
+			for _, pass := range []func(*graph) error{(*graph).fuse, (*graph).layOut} {
 				if err == nil {
 					err = pass(g)
 				}
@@ -101,13 +142,28 @@ func TestFusionKeepsTheValue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return run(t, pl, data)
+			return run(t, pl, data), had
 		}
-		want := compile((*graph).layOut)
-		got := compile((*graph).fuse, (*graph).layOut)
-		if d := distance(got, want); d > 3e-6 {
-			t.Errorf("%s: fusion changes the output by %.2g of its maximum", name, d)
+		want, _ := compile(func(string) bool { return false })
+		check := func(what string, use func(name string) bool) map[string]bool {
+			got, had := compile(use)
+			if d := distance(got, want); !(d <= most) {
+				t.Errorf("%s: %s changes the output by %.2g of its maximum", filepath.Base(file), what, d)
+			}
+			return had
 		}
+		for name := range check("fusion", func(string) bool { return true }) {
+			check(name+" alone", func(n string) bool { return n == name })
+			check("all but "+name, func(n string) bool { return n != name })
+		}
+	}
+	for _, f := range all {
+		if !seen[f.name] {
+			t.Logf("none of the models has the pattern of %q", f.name)
+		}
+	}
+	if len(seen) < len(all)/3 {
+		t.Errorf("the models have %d of the %d patterns: want a third", len(seen), len(all))
 	}
 }
 
