@@ -39,6 +39,8 @@ func TestUselessFlags(t *testing.T) {
 		"--seed is of no use with --noise":                                                            with(points, "--seed", "3", "--noise", filepath.Join(golden, "mixture2_ald.npz")),
 		"--set sampler.eta is of no use to encode":                                                    {"encode", model("mixture2"), data, "--set", "sampler.eta=1"},
 		"--set sampler.name is of no use to likelihood":                                               {"likelihood", model("mixture2"), data, "--set", "sampler.name=pc"},
+		"--seed is of no use to the exact trace of data that are not":                                 {"likelihood", model("mixture2"), data, "--seed", "3"},
+		"--seed is of no use between data":                                                            {"interpolate", model("mixture2"), data, "--seed", "3"},
 		"--set sampler.rtol is of no use to loss":                                                     {"loss", model("mixture2"), data, "--set", "sampler.rtol=1e-3"},
 	} {
 		code, out, stderr := command(t, args...)
