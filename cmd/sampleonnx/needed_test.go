@@ -20,9 +20,12 @@ func TestUselessFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--sigmas is of no use to --sampler pc, only to ald, langevin, cas, euler,":                   with(points, "--sampler", "pc", "--sigmas", "8,4,1"),
 		"--sigmas is of no use to --sampler ode, only to ald, langevin, cas, euler,":                  with(points, "--sampler", "ode", "--sigmas", "8,4,1"),
-		"--steps is of no use to --sampler heun, only to langevin, pc, flow_euler, flow_heun":         with(points, "--sampler", "heun", "--sigmas", "8,4,1", "--steps", "9"),
+		"--steps is of no use with --sigmas":                                                          with(points, "--sampler", "heun", "--sigmas", "8,4,1", "--steps", "9"),
 		"--sigma-max is of no use to --sampler heun with this model and these settings":               with(vp, "--sampler", "heun", "--sigma-max", "5"),
 		"--sigma-min is of no use to --sampler ddim with this model and these settings":               with(vp, "--sampler", "ddim", "--sigma-min", "5"),
+		"--schedule is of no use with --sigmas":                                                       with(points, "--sampler", "heun", "--schedule", "karras", "--sigmas", "8,4,1"),
+		"--predictor none and --corrector none":                                                       with(points, "--sampler", "pc", "--predictor", "none", "--corrector", "none"),
+		"--eps 5: --sampler cas wants it between 6.3e-05 and 0.00494 on this ladder":                  with(points, "--sampler", "cas", "--eps", "5"),
 		"--set levels is of no use to --sampler heun, only to ald, langevin":                          with(points, "--sampler", "heun", "--set", "levels=5"),
 		"--set t_eps is of no use to --sampler heun, only to pc, ode, ode_heun, adaptive":             with(points, "--sampler", "heun", "--set", "t_eps=0.01"),
 		"--set prior is of no use to --sampler heun, only to ald, langevin":                           with(points, "--sampler", "heun", "--set", "prior=uniform"),
