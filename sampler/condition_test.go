@@ -37,12 +37,15 @@ func conditioned(t testing.TB) map[string]func(b *Batch) (Sampler, Field, float6
 	}
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
 	ladder := schedules.Karras(4, 0.05, 7, 9)
+	held := known
+	held.Held = true
 	for name, c := range map[string]struct {
 		s    Sampler
 		path schedules.Path
 	}{
 		"after":    {PC{SDE: ve, N: 15, Predictor: known.After(ReverseDiffusion), Corrector: known.After(LangevinCorrector{}.Step), Denoise: true}, ve},
 		"before":   {PC{SDE: ve, N: 15, Predictor: m.Before(EulerMaruyama, 0.7), Corrector: m.Before(nil, 1)}, ve},
+		"held":     {Annealed{Sigmas: ladder, Steps: 3, Eps: 2e-4, Before: func(b *Batch, s float64) error { return held.Impose(b, 1, s, 1) }}, schedules.Sigma{}},
 		"annealed": {Annealed{Sigmas: ladder, Steps: 2, Eps: 2e-4, Before: func(b *Batch, s float64) error { return known.Impose(b, 1, s, 1) }}, schedules.Sigma{}},
 	} {
 		all[name] = func(*Batch) (Sampler, Field, float64) { return c.s, curved(c.path), 4 }
@@ -270,6 +273,8 @@ func TestConditioningDoesNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	m := gaussMeasurement(t)
+	held := m
+	held.Held = true
 	pull := Pullback(func(dst, v, x []float32, t []float64) error { copy(dst, v); return nil })
 	ladder := func(n int) []float64 { return schedules.Karras(4, 0.05, 7, n) }
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
@@ -278,6 +283,7 @@ func TestConditioningDoesNotAllocate(t *testing.T) {
 		"pigdm":    func(n int) Sampler { return PiGDM{Measurement: m, Pull: pull, Sigmas: ladder(n), Eta: 1} },
 		"red-diff": func(n int) Sampler { return REDdiff{Measurement: m, Sigmas: ladder(n), Spread: 0.1} },
 		"after":    func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: m.After(ReverseDiffusion)} },
+		"held":     func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: held.After(ReverseDiffusion)} },
 		"fields":   func(n int) Sampler { return Euler{Sigmas: ladder(n)} },
 	} {
 		few, many := of(5), of(60)

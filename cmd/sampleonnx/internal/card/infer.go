@@ -234,6 +234,11 @@ func join(v []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v)
 // Check refuses a card that leaves open what must not be guessed, naming the flag that settles it.
 func (c *Card) Check() error {
 	missing := func(what, flag string) error {
+		for _, i := range c.Ignored {
+			if i.Key == "_class_name" {
+				what += fmt.Sprintf(" (%s: %s %v %s)", SchedulerFile, i.Key, i.Value, i.Why)
+			}
+		}
 		return &Error{Source{}, fmt.Sprintf("the model card does not say %s: give %s", what, flag)}
 	}
 	switch {
