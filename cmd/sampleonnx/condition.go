@@ -61,8 +61,10 @@ func (s *conditionFlags) settings(f *pflag.FlagSet) ([]setting, error) {
 	} else if name.Value.String() != "ddim" {
 		return nil, usagef("--method %s: it has a sampler of its own, with the levels of ddim, not of --sampler %s", s.method, name.Value)
 	}
-	if s.method == "reddiff" && f.Changed("eta") {
-		return nil, usagef("--eta is of no use to --method reddiff")
+	for _, name := range []string{"eta", "denoise"} {
+		if s.method == "reddiff" && f.Changed(name) {
+			return nil, usagef("--%s is of no use to --method reddiff", name)
+		}
 	}
 	if s.method != "reddiff" && !f.Changed("eta") {
 		list = append(list, setting{"sampler.eta", "1", "--method " + s.method})

@@ -377,6 +377,7 @@ func TestConditionsRefuse(t *testing.T) {
 		{"method and clip", "does not clip", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "dps", "--set", "sampler.clip=1"}},
 		{"method and classifier", "which is not there with --classifier", []string{digits, "--classifier", judge, "--class", "1", "--inpaint", image4, "--mask", "left", "--method", "pigdm"}},
 		{"method and eta", "--eta is of no use", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "reddiff", "--eta", "1"}},
+		{"method and denoise", "--denoise is of no use", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "reddiff", "--denoise"}},
 		{"null class of none", "--null-class: the network is told no class", []string{good, "--null-class", "3"}},
 		{"strength", "--strength 0", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--strength", "0"}},
 		{"all the way and more", "at most 1", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--strength", "2"}},

@@ -45,6 +45,8 @@ func TestUselessFlags(t *testing.T) {
 		"--tol is of no use to " + filepath.Join(golden, "stats.json") + ": statistics":               {"verify", model("mixture2"), filepath.Join(golden, "stats.json"), "--tol", "0.1"},
 		"--alpha is of no use to --record":                                                            {"verify", model("mixture2"), filepath.Join(t.TempDir(), "s.json"), "--record", "drawn", "--alpha", "0.1"},
 		"--set sampler.eta is of no use to encode":                                                    {"encode", model("mixture2"), data, "--set", "sampler.eta=1"},
+		"--set sampler.denoise is of no use to likelihood":                                            {"likelihood", model("mixture2"), data, "--set", "sampler.denoise=true"},
+		"--set sampler.denoise is of no use to encode":                                                {"encode", model("mixture2"), data, "--set", "sampler.denoise=true"},
 		"--set sampler.name is of no use to likelihood":                                               {"likelihood", model("mixture2"), data, "--set", "sampler.name=pc"},
 		"--seed is of no use to the exact trace of data that are not":                                 {"likelihood", model("mixture2"), data, "--seed", "3"},
 		"--seed is of no use between data":                                                            {"interpolate", model("mixture2"), data, "--seed", "3"},

@@ -182,7 +182,8 @@ func (a asked) needed(ctx context.Context, c *card.Card, m *onnxrun.Model, path 
 	}
 	for _, s := range settings {
 		own := s.key == "sampler.name" && a.by == ""
-		if !strings.HasPrefix(s.flag, "--") || describes(s.key) || own || c.Used(s.key) {
+		toNoise := s.key == "sampler.denoise" && (a.by == "likelihood" || a.by == "encode") // whose ODE ends in the noise
+		if !strings.HasPrefix(s.flag, "--") || describes(s.key) || own || c.Used(s.key) && !toNoise {
 			continue
 		}
 		if a.by != "" {
