@@ -264,7 +264,9 @@ func (p *prober) loss(ctx context.Context) (finding, error) {
 	}
 	switch {
 	case len(best) == 0:
-		f.Text += p.misplaced()
+		if !own.passed {
+			f.Text += p.misplaced()
+		}
 	case !own.passed, p.worse(own, best[0]):
 		f.OK = false
 		for _, t := range best {
