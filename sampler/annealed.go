@@ -88,7 +88,8 @@ type Annealed struct {
 
 	// Before, if set, is called before every step with its noise level, and may
 	// change the state: Impose(b, 1, sigma, 1) of a [Measurement] is NCSNv2's
-	// inpainting, whose known values have fresh noise at every step.
+	// inpainting, whose known values have fresh noise at every step, and with
+	// Held NCSN's, where they keep that of the level.
 	Before func(b *Batch, sigma float64) error
 }
 

@@ -50,6 +50,7 @@ type Batch struct {
 	drawn    [256]uint32
 	wide     *wide
 	bench    bench
+	held     held
 	sorted   []float32 // of one sample, for quantiles
 }
 
@@ -117,7 +118,7 @@ func (b *Batch) Normal(dst []float32, p Purpose) error {
 // start rewinds the noise: a run is named by its seed and its samples.
 func (b *Batch) start() error {
 	clear(b.drawn[:])
-	b.Draws = 0
+	b.Draws, b.held.sigma = 0, 0
 	return b.prepare()
 }
 

@@ -11,8 +11,8 @@ import (
 // conditioned is every way to condition a sampler, with conditions that
 // differ from sample to sample, as a function of the batch.
 func conditioned(t testing.TB) map[string]func(b *Batch) (Sampler, Field, float64) {
-	m := Measurement{built(t)(Matrix([]float64{1, 2, -1}, testDim)), []float64{1.5, -0.25}}
-	known := Measurement{built(t)(Mask([]bool{true, false, true})), []float64{1, 0.3, -0.7, 0.9, 0, 0}}
+	m := Measurement{A: built(t)(Matrix([]float64{1, 2, -1}, testDim)), Y: []float64{1.5, -0.25}}
+	known := Measurement{A: built(t)(Mask([]bool{true, false, true})), Y: []float64{1, 0.3, -0.7, 0.9, 0, 0}}
 	all := map[string]func(b *Batch) (Sampler, Field, float64){}
 	for name, s := range usual() {
 		switch s.sampler.(type) {
@@ -37,12 +37,15 @@ func conditioned(t testing.TB) map[string]func(b *Batch) (Sampler, Field, float6
 	}
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
 	ladder := schedules.Karras(4, 0.05, 7, 9)
+	held := known
+	held.Held = true
 	for name, c := range map[string]struct {
 		s    Sampler
 		path schedules.Path
 	}{
 		"after":    {PC{SDE: ve, N: 15, Predictor: known.After(ReverseDiffusion), Corrector: known.After(LangevinCorrector{}.Step), Denoise: true}, ve},
 		"before":   {PC{SDE: ve, N: 15, Predictor: m.Before(EulerMaruyama, 0.7), Corrector: m.Before(nil, 1)}, ve},
+		"held":     {Annealed{Sigmas: ladder, Steps: 3, Eps: 2e-4, Before: func(b *Batch, s float64) error { return held.Impose(b, 1, s, 1) }}, schedules.Sigma{}},
 		"annealed": {Annealed{Sigmas: ladder, Steps: 2, Eps: 2e-4, Before: func(b *Batch, s float64) error { return known.Impose(b, 1, s, 1) }}, schedules.Sigma{}},
 	} {
 		all[name] = func(*Batch) (Sampler, Field, float64) { return c.s, curved(c.path), 4 }
@@ -84,7 +87,7 @@ func TestConditionedSamplesDoNotDependOnTheirBatch(t *testing.T) {
 // step's noise there.
 func TestInpaintingLeavesTheRestAlone(t *testing.T) {
 	sde := schedules.VE{SigmaMin: 0.01, SigmaMax: 5}
-	m := Measurement{built(t)(Mask([]bool{true, false})), []float64{0.25}}
+	m := Measurement{A: built(t)(Mask([]bool{true, false})), Y: []float64{0.25}}
 	score := func(dst, x []float32, t []float64) error {
 		for i, v := range x {
 			_, sigma := sde.Marginal(t[i/2])
@@ -140,7 +143,7 @@ func conditional(y float64) (mean []float64, cov [3][3]float64) {
 // miss does not vanish with more samples or steps.
 func TestConditionalLaw(t *testing.T) {
 	const n, y = 6000, 1.5
-	m := Measurement{built(t)(Matrix(gaussRow, 3)), []float64{y}}
+	m := Measurement{A: built(t)(Matrix(gaussRow, 3)), Y: []float64{y}}
 	wantMean, wantCov := conditional(y)
 	ve := schedules.VE{SigmaMin: 0.01, SigmaMax: 10}
 	ladder := append(schedules.Karras(10, 0.01, 7, 60), 0)
@@ -215,14 +218,14 @@ func TestConditionalLaw(t *testing.T) {
 
 func TestMeasurementsRefuse(t *testing.T) {
 	a := built(t)(Matrix(gaussRow, 3))
-	good := Measurement{a, []float64{1}}
+	good := Measurement{A: a, Y: []float64{1}}
 	ladder := []float64{1, 0.1}
 	zero := Field(func(dst, x []float32, t []float64) error { clear(dst); return nil })
 	pull := Pullback(func(dst, v, x []float32, t []float64) error { clear(dst); return nil })
 	for name, s := range map[string]Sampler{
 		"no operator":       REDdiff{Measurement: Measurement{Y: []float64{1}}, Sigmas: ladder},
 		"no measurement":    REDdiff{Measurement: Measurement{A: a}, Sigmas: ladder},
-		"NaN":               REDdiff{Measurement: Measurement{a, []float64{math.NaN()}}, Sigmas: ladder},
+		"NaN":               REDdiff{Measurement: Measurement{A: a, Y: []float64{math.NaN()}}, Sigmas: ladder},
 		"no levels":         REDdiff{Measurement: good},
 		"level 0":           REDdiff{Measurement: good, Sigmas: []float64{1, 0}},
 		"negative rate":     REDdiff{Measurement: good, Sigmas: ladder, Rate: -1},
@@ -270,6 +273,8 @@ func TestConditioningDoesNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	m := gaussMeasurement(t)
+	held := m
+	held.Held = true
 	pull := Pullback(func(dst, v, x []float32, t []float64) error { copy(dst, v); return nil })
 	ladder := func(n int) []float64 { return schedules.Karras(4, 0.05, 7, n) }
 	ve := schedules.VE{SigmaMin: 0.05, SigmaMax: 4}
@@ -278,6 +283,7 @@ func TestConditioningDoesNotAllocate(t *testing.T) {
 		"pigdm":    func(n int) Sampler { return PiGDM{Measurement: m, Pull: pull, Sigmas: ladder(n), Eta: 1} },
 		"red-diff": func(n int) Sampler { return REDdiff{Measurement: m, Sigmas: ladder(n), Spread: 0.1} },
 		"after":    func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: m.After(ReverseDiffusion)} },
+		"held":     func(n int) Sampler { return PC{SDE: ve, N: n, Predictor: held.After(ReverseDiffusion)} },
 		"fields":   func(n int) Sampler { return Euler{Sigmas: ladder(n)} },
 	} {
 		few, many := of(5), of(60)
@@ -333,7 +339,7 @@ func BenchmarkConditionedStep(b *testing.B) {
 		a    Operator
 	}{{"mask", ok(Mask(known))}, {"average", ok(Average(3, side, side, 4))}, {"blur", ok(Blur(3, side, side, 2, 0))}} {
 		rows, _ := op.a.Size()
-		m := Measurement{op.a, make([]float64, rows)}
+		m := Measurement{A: op.a, Y: make([]float64, rows)}
 		agreeing, err := m.Score(nil, score, schedules.Sigma{}, 1)
 		if err != nil {
 			b.Fatal(err)

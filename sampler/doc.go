@@ -97,7 +97,7 @@
 //
 //	method                 needs       exact?                  from
 //	After, Before          score       with enough correctors  Song et al. 2021, I.2; Song et al. 2022
-//	Annealed.Before        score       with enough steps       Song & Ermon 2020
+//	Annealed.Before        score       with enough steps       Song & Ermon 2020; Held: 2019
 //	Measurement.Score      score       no                      Wang, Yu & Zhang 2023, DDNM
 //	DPS                    derivative  no                      Chung et al. 2023
 //	PiGDM                  derivative  no                      Song, Vahdat, Mardani & Kautz 2023

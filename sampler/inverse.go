@@ -22,6 +22,10 @@ type Measurement struct {
 	// Y is A x_0, one measurement for all samples or several: sample i of the
 	// run has the (i mod k)-th of k.
 	Y []float64
+	// Held draws the noise of what is known once for a time, or level, and keeps
+	// it as long as that lasts, as NCSN's published inpainting does; NCSNv2's
+	// draws it at every step.
+	Held bool
 }
 
 var errNoOperator = errors.New("sampler: a measurement without an Operator")
@@ -99,11 +103,38 @@ func (m Measurement) Impose(b *Batch, alpha, sigma, lambda float64) error {
 	}
 	noisy := sigma != 0
 	if noisy {
-		if err := b.draw(PurposeKnown); err != nil {
+		if err := b.drawKnown(m.Held, alpha, sigma); err != nil {
 			return err
 		}
 	}
 	b.impose(m, atX, alpha, sigma, lambda, noisy)
+	return nil
+}
+
+// held is noise of what is known, and the α and σ of the state that it is in.
+type held struct {
+	z            []float32
+	alpha, sigma float64
+}
+
+// drawKnown is z ~ N(0, I) for what is known or, if it is to be held, the same as
+// at the last call of the same α and σ.
+func (b *Batch) drawKnown(hold bool, alpha, sigma float64) error {
+	h := &b.held
+	if !hold {
+		return b.draw(PurposeKnown)
+	}
+	if h.alpha != alpha || h.sigma != sigma {
+		if err := b.draw(PurposeKnown); err != nil {
+			return err
+		}
+		h.z, h.alpha, h.sigma = append(h.z[:0], b.z...), alpha, sigma
+		return nil
+	}
+	copy(b.z, h.z)
+	if w := b.wide; w != nil {
+		scale(w.z, b.z, 1)
+	}
 	return nil
 }
 

@@ -79,7 +79,7 @@ func gaussPull[F float](path schedules.Path) func(dst, v, x []F, t []float64) er
 }
 
 func gaussMeasurement(t testing.TB) Measurement {
-	return Measurement{built(t)(Matrix(gaussRow, 3)), gaussY}
+	return Measurement{A: built(t)(Matrix(gaussRow, 3)), Y: gaussY}
 }
 
 // history is recorded noise and how much of it is spent.
@@ -229,25 +229,33 @@ func TestImposedPCIsTheRecursionOfThePapers(t *testing.T) {
 	}
 }
 
-// NCSNv2's inpainting.
+// NCSNv2's inpainting, and NCSN's, which puts the level's one corrupted image back after every update, but for the level's last: what takes its
+// place is then the next level's.
 func TestImposedAnnealedIsTheRecursion(t *testing.T) {
-	m := gaussMeasurement(t)
 	const eps = 2e-5
 	ladder := schedules.Geometric(5, 0.01, 9)
-	got := runWide(t, func(*Batch) Sampler {
-		return Annealed{Sigmas: ladder, Steps: 3, Eps: eps, Denoise: true, Before: func(b *Batch, sigma float64) error { return m.Impose(b, 1, sigma, 1) }}
-	}, schedules.Sigma{})
-	compareRows(t, got, func(sample int, h *history, x []float64, y float64) []float64 {
-		for i := range 9 {
-			sigma := 5 * math.Pow(0.01/5, float64(i)/8)
-			alpha := eps * math.Pow(sigma/0.01, 2)
-			for range 3 {
-				x = imposed(x, y, 1, sigma, 1, h.next(sample))
-				x = add(add(x, alpha, scoreOf(x, 1, sigma)), math.Sqrt(2*alpha), h.next(sample))
+	for _, hold := range []bool{false, true} {
+		m := gaussMeasurement(t)
+		m.Held = hold
+		got := runWide(t, func(*Batch) Sampler {
+			return Annealed{Sigmas: ladder, Steps: 3, Eps: eps, Denoise: true, Before: func(b *Batch, sigma float64) error { return m.Impose(b, 1, sigma, 1) }}
+		}, schedules.Sigma{})
+		compareRows(t, got, func(sample int, h *history, x []float64, y float64) []float64 {
+			for i := range 9 {
+				sigma := 5 * math.Pow(0.01/5, float64(i)/8)
+				alpha := eps * math.Pow(sigma/0.01, 2)
+				var corrupted []float64 // the noise of what is known
+				for step := range 3 {
+					if step == 0 || !hold {
+						corrupted = h.next(sample)
+					}
+					x = imposed(x, y, 1, sigma, 1, corrupted)
+					x = add(add(x, alpha, scoreOf(x, 1, sigma)), math.Sqrt(2*alpha), h.next(sample))
+				}
 			}
-		}
-		return add(x, 1e-4, scoreOf(x, 1, 0.01))
-	})
+			return add(x, 1e-4, scoreOf(x, 1, 0.01))
+		})
+	}
 }
 
 // With the measurement in the score, what is measured is exactly y + (t/s) of the

@@ -268,7 +268,7 @@ func TestNoDrawIsTakenTwice(t *testing.T) {
 		if err := b.Prior(s.std); err != nil {
 			t.Fatal(err)
 		}
-		m := Measurement{built(t)(Mask([]bool{true, false, true})), []float64{1, 0}}
+		m := Measurement{A: built(t)(Mask([]bool{true, false, true})), Y: []float64{1, 0}}
 		if err := m.Impose(b, 1, s.std, 1); err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,7 @@ func (s *classFlags) fitClassifier(ctx context.Context, m *onnxrun.Model, r *rec
 	}
 	if k.TimeKind == "" {
 		if !slices.Contains([]string{"t", "sigma", "log_sigma"}, k.Time) {
-			return nil, usagef("--classifier %s: what does its input %q want? Give --classifier-time %s", name, k.Time, strings.Join(card.TimeKinds(), "|"))
+			return nil, usagef("--classifier %s: what does its input %q want? Give --classifier-time %s", name, k.Time, strings.TrimSuffix(strings.Join(card.TimeKinds(), "|"), "|none"))
 		}
 		k.TimeKind = k.Time
 	}

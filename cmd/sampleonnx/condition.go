@@ -18,6 +18,7 @@ type conditionFlags struct {
 	inverse, measurement, measure string
 	method                        string
 	strength                      float64
+	held                          bool
 }
 
 // methods solve inverse problems; project is Song et al.'s way to impose what is known, in the form that suits the sampler.
@@ -34,6 +35,7 @@ func (s *conditionFlags) flags() *pflag.FlagSet {
 	f.StringVar(&s.measure, "measure", "", "`IMAGE` to measure, in place of --measurement")
 	f.StringVar(&s.method, "method", "project", "how a measurement is used: `NAME` "+strings.Join(methods, ", ")+" (all but project with the levels of ddim)")
 	f.Float64Var(&s.strength, "strength", 0, "`X` of the method: project's part of the way (default 1), the step of dps (1) and pigdm (1), the network's weight in reddiff (0.25)")
+	f.BoolVar(&s.held, "hold-noise", false, "draw the noise of what is known once a level, as NCSN does, not at every step; with project of ald and pc")
 	return f
 }
 
@@ -59,8 +61,10 @@ func (s *conditionFlags) settings(f *pflag.FlagSet) ([]setting, error) {
 	} else if name.Value.String() != "ddim" {
 		return nil, usagef("--method %s: it has a sampler of its own, with the levels of ddim, not of --sampler %s", s.method, name.Value)
 	}
-	if s.method == "reddiff" && f.Changed("eta") {
-		return nil, usagef("--eta is of no use to --method reddiff")
+	for _, name := range []string{"eta", "denoise"} {
+		if s.method == "reddiff" && f.Changed(name) {
+			return nil, usagef("--%s is of no use to --method reddiff", name)
+		}
 	}
 	if s.method != "reddiff" && !f.Changed("eta") {
 		list = append(list, setting{"sampler.eta", "1", "--method " + s.method})
@@ -80,6 +84,9 @@ func (s *conditionFlags) meta() map[string]any {
 	}
 	if s.measured() {
 		all["method"], all["strength"] = s.method, s.strength
+		if s.held {
+			all["hold_noise"] = true
+		}
 	}
 	if len(all) == 0 {
 		return nil
@@ -115,6 +122,10 @@ func (s *conditionFlags) check(f *pflag.FlagSet) error {
 		return usagef("--strength %v: --method project goes a part of the way to the measurement, at most 1", s.strength)
 	case (f.Changed("method") || f.Changed("strength")) && !s.measured():
 		return usagef("--method and --strength are of no use without --inpaint, --colorize or --inverse")
+	case s.held && !s.measured():
+		return usagef("--hold-noise is of no use without --inpaint, --colorize or --inverse")
+	case s.held && s.method != "project":
+		return usagef("--hold-noise is of no use to --method %s, only to project", s.method)
 	case s.classifier != "" && s.differentiates():
 		return usagef("--method %s: it needs the derivative of the score, which is not there with --classifier: try project", s.method)
 	}

@@ -130,6 +130,7 @@ func TestConditionedBytes(t *testing.T) {
 		"free guidance":   {"classes3_onehot", []string{"--class", "0-2", "--guidance", "2"}, false},
 		"inpaint, pc":     {"gaussian4", with(known, []string{"--sampler", "pc", "--steps", "20"}), true},
 		"inpaint, ald":    {"gaussian4", with(known, []string{"--sampler", "ald", "--set", "levels=10", "--steps-per-level", "2"}), true},
+		"inpaint, held":   {"gaussian4", with(known, []string{"--sampler", "ald", "--set", "levels=10", "--steps-per-level", "2", "--hold-noise"}), true},
 		"inpaint, dpm":    {"gaussian4", with(known, []string{"--sampler", "dpmpp_2m"}), true},
 		"inpaint, ode":    {"gaussian4", with(known, []string{"--sampler", "ode"}), true},
 		"project, a part": {"gaussian4", with(measured, []string{"--sampler", "pc", "--steps", "20", "--strength", "0.5"}), false},
@@ -376,10 +377,14 @@ func TestConditionsRefuse(t *testing.T) {
 		{"method and clip", "does not clip", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "dps", "--set", "sampler.clip=1"}},
 		{"method and classifier", "which is not there with --classifier", []string{digits, "--classifier", judge, "--class", "1", "--inpaint", image4, "--mask", "left", "--method", "pigdm"}},
 		{"method and eta", "--eta is of no use", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "reddiff", "--eta", "1"}},
+		{"method and denoise", "--denoise is of no use", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "reddiff", "--denoise"}},
 		{"null class of none", "--null-class: the network is told no class", []string{good, "--null-class", "3"}},
 		{"strength", "--strength 0", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--strength", "0"}},
 		{"all the way and more", "at most 1", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--strength", "2"}},
 		{"velocity", "takes no measurement", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--sampler", "flow_euler"}},
+		{"noise of nothing", "--hold-noise is of no use without", []string{good, "--hold-noise"}},
+		{"noise of dps", "--hold-noise is of no use to --method dps", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--method", "dps", "--hold-noise"}},
+		{"no noise", "--hold-noise is of no use to --sampler heun, only to ald, pc", []string{good, "--inverse", "matrix:" + matrix, "--measurement", scalar, "--sampler", "heun", "--hold-noise"}},
 		{"npz without the array", `no array "nobody"`, []string{model("digits_ncsnv2"), "--mask", "left", "--inpaint", filepath.Join(models, "digits_empirical.law.npz") + ":nobody"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -276,6 +276,9 @@ func interpolate(ctx context.Context, args []string, std streams) error {
 	if *n < 2 || *rows < 1 || *n > maxRow || *rows > maxRow {
 		return usagef("--samples %d and --rows %d: want 2 and 1 or more, and at most %d", *n, *rows, maxRow)
 	}
+	if p.flags.NArg() == 2 && p.flags.Changed("seed") {
+		return usagef("--seed is of no use between data, only between codes drawn at random")
+	}
 	ctx, stop := p.config.begin(ctx)
 	defer stop()
 	began := time.Now()

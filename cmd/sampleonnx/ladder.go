@@ -249,6 +249,12 @@ func (r *recipe) descend(d descent, c *card.Card, in noiseKind) error {
 	if err != nil {
 		return err
 	}
+	if d.name == "cas" && c.Has("sampler.eps") {
+		gamma, last := largestDrop(sigmas), sigmas[len(sigmas)-1]
+		if least, most := (1-gamma)*last*last, (1+gamma)*last*last; !(c.Sampler.Eps > least && c.Sampler.Eps < most) {
+			return usagef("--eps %v: --sampler cas wants it between %.3g and %.3g on this ladder", c.Sampler.Eps, least, most)
+		}
+	}
 	r.inVE(c, sigmas[0])
 	if d.name != "cas" && card.Use(c, &c.Sampler.Denoise) {
 		sigmas = append(sigmas, 0)
@@ -401,12 +407,17 @@ func (g ground) middles(sigmas []float64) []float64 {
 }
 
 // consistentEps is the step size with which consistent annealed sampling adds the noise of the reverse SDE: η = 1−γ², where it is the ancestral
-// sampler. γ is the ladder's largest drop.
+// sampler.
 func consistentEps(sigmas []float64) float64 {
+	gamma, last := largestDrop(sigmas), sigmas[len(sigmas)-1]
+	return (1 - gamma*gamma) * last * last
+}
+
+// largestDrop is the least γ = σ_{i+1}/σ_i of a ladder.
+func largestDrop(sigmas []float64) float64 {
 	gamma := 1.0
 	for i, s := range sigmas[1:] {
 		gamma = min(gamma, s/sigmas[i])
 	}
-	last := sigmas[len(sigmas)-1]
-	return (1 - gamma*gamma) * last * last
+	return gamma
 }

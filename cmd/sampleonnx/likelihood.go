@@ -38,6 +38,7 @@ type likelihoodRun struct {
 	classes              classFlags
 	batch                int
 	seed                 uint64
+	seeded               bool      // by the flag
 	given                []float32 // probes
 	config               runConfig
 }
@@ -70,12 +71,13 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	f.StringVar(&l.probe, "probe", "", "probes are `NAME` rademacher or gaussian (default rademacher)")
 	solverFlags(f)
 	f.IntVarP(&l.batch, "batch", "b", 64, "data the network sees at once: `B`")
-	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes")
+	f.Uint64VarP(&l.seed, "seed", "s", 0, "`SEED` of the probes, and of what dequantises bytes")
 	set := f.StringArray("set", nil, "any key of the model card: `KEY=VALUE`; can be repeated")
 	configFlags(f, &l.config)
 	if err := parse(f, args, "a model", "data"); err != nil {
 		return help(std.out, fmt.Sprintf(likelihoodHelp, f.FlagUsagesWrapped(110)), err)
 	}
+	l.seeded = f.Changed("seed")
 	if l.batch < 1 {
 		return usagef("--batch %d: want 1 or more", l.batch)
 	}
@@ -111,20 +113,17 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	defer m.Close()
-	dequantised := false
-	r, err := l.run(ctx, m, f.Arg(0), settings, func(c *card.Card) ([]float32, error) {
+	r, err := l.run(ctx, m, f.Arg(0), settings, func(c *card.Card) ([]float32, bool, error) {
 		k := *c
 		if !c.Has("dequant") {
 			k.Dequant = "uniform"
 		}
 		x, bytes, err := readSamples(ctx, &k, f.Args()[1:], math.MaxInt, l.seed)
-		dequantised = bytes && k.Dequant == "uniform"
-		return x, err
+		return x, bytes && k.Dequant == "uniform", err
 	})
 	if err != nil {
 		return err
 	}
-	r.Dequant = dequantised
 	tellWarnings(std.err, r.Warnings, false)
 	r.Model, r.Data = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if l.output != "" {
@@ -154,14 +153,14 @@ func likelihood(ctx context.Context, args []string, std streams) error {
 	return err
 }
 
-// run computes the likelihoods of data that have the card's shape and scale.
-func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, error)) (*likelihoods, error) {
+// run computes the likelihoods of data that have the card's shape and scale, and may be dequantised.
+func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, settings []setting, data func(*card.Card) ([]float32, bool, error)) (*likelihoods, error) {
 	c, recipe, err := resolve(ctx, m, path, asked{settings: settings, by: "likelihood"})
 	if err != nil {
 		return nil, err
 	}
 	dim := elements(c.Shape)
-	x, err := data(c)
+	x, dequantised, err := data(c)
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +173,11 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 			l.trace = "exact"
 		}
 	}
-	if l.trace == "exact" && l.probe != "" {
+	switch {
+	case l.trace == "exact" && l.probe != "":
 		return nil, usagef("--probe is of no use to the exact trace; see --trace")
+	case l.trace == "exact" && l.seeded && !dequantised:
+		return nil, usagef("--seed is of no use to the exact trace of data that are not dequantised; see --trace")
 	}
 	central := l.trace == "central"
 	net, err := l.classes.open(ctx, m, c, recipe, l.config, !central)
@@ -186,7 +188,7 @@ func (l likelihoodRun) run(ctx context.Context, m *onnxrun.Model, path string, s
 	if err := net.count(&l.classes, n, 0); err != nil {
 		return nil, err
 	}
-	r := &likelihoods{Class: l.classes.class, Trace: l.trace, Warnings: recipe.warnings, z: append([]float32(nil), x...), shape: c.Shape}
+	r := &likelihoods{Class: l.classes.class, Trace: l.trace, Dequant: dequantised, Warnings: recipe.warnings, z: append([]float32(nil), x...), shape: c.Shape}
 	if r.Class != "" {
 		r.Guidance = &l.classes.guidance
 	}
@@ -269,8 +271,9 @@ func (c *comparison) likelihood(ctx context.Context, file map[string]npy.Array) 
 	if len(bits) == 0 || len(data.Shape) < 1 || data.Shape[0] != len(bits) || len(probes) != elements(data.Shape) || !(meta.RTol > 0 && meta.ATol > 0) {
 		return nil, &npy.FormatError{File: c.golden, Reason: "data, epsilon, bpd and the tolerances do not fit each other"}
 	}
-	r, err := l.run(ctx, c.model, c.path, meta.settings(c.golden), func(k *card.Card) ([]float32, error) {
-		return floatSamples(c.golden+":data", data, k.Shape, len(bits))
+	r, err := l.run(ctx, c.model, c.path, meta.settings(c.golden), func(k *card.Card) ([]float32, bool, error) {
+		x, err := floatSamples(c.golden+":data", data, k.Shape, len(bits))
+		return x, false, err
 	})
 	if err != nil {
 		return nil, err

@@ -356,4 +356,12 @@ func TestProbeOfConventions(t *testing.T) {
 	}
 	far := writeNPY(t, npy.Array{Shape: []int{200, 2}, Data: x})
 	caught(t, []string{"inspect", withCard(t, conventionNamed(t, "VE score, sigma")), "--probe", "--data", far}, "data on [0, 1] that are now on [0, 255]")
+	// A card that has a range says itself where they should be.
+	code, out, stderr := command(t, "inspect", withCard(t, conventionNamed(t, "VE score, sigma")), "--probe", "--data", far, "--set", "range=0,1")
+	if code != exitFailed || !strings.Contains(out, "; but the data are on [") || !strings.Contains(out, "and the card's range is [0, 1]") {
+		t.Errorf("exit %d, %s\n%s", code, stderr, out)
+	}
+	// What the data cannot tell apart is named together.
+	caught(t, []string{"inspect", withCard(t, conventionNamed(t, "VP eps, t_scaled")), "--probe", "--data", data, "--set", "time_kind=sigma"},
+		"time_kind=t_scaled, time_scale=999 or time_kind=t_scaled, time_scale=1000")
 }

@@ -33,6 +33,7 @@ func (j *job) newKnown(ctx context.Context, g *guided) (*known, error) {
 	if m.Y, err = j.measurement(ctx, m.A); err != nil {
 		return nil, err
 	}
+	m.Held = s.held
 	rows, cols := m.A.Size()
 	m.about = fmt.Sprintf("%d of %d values measured, %s", rows, cols, s.method)
 	if s.method == "project" {
@@ -106,6 +107,9 @@ func (j *job) project(m *known) error {
 	default:
 		if j.recipe.velocity {
 			return usagef("--sampler %s follows a velocity, which takes no measurement: try pc or ode", j.card.Sampler.Name)
+		}
+		if m.Held {
+			return usagef("--hold-noise is of no use to --sampler %s, only to ald, pc: through the score no noise of what is known is drawn", j.card.Sampler.Name)
 		}
 		m.inScore = true
 	}

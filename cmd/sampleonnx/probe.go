@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,12 +152,14 @@ type trial struct {
 	mean, most float64 // of the loss
 	at         float64 // σ of the largest
 	passed     bool
+	gains      []float64 // means over the levels, for the data and draws that every guess has
 }
 
 const (
 	probeLevels = 8
 	probeData   = 64   // where samples are large, and up to 16 times as many where they are small
 	slack       = 0.05 // by which an imperfect network's loss may exceed 1
+	better      = 0.03 // by which part of its loss another convention may do better by the chance of training
 )
 
 // try measures a guess, and gives up where it is hopeless, unless all levels are asked for.
@@ -179,10 +182,14 @@ func (p *prober) try(ctx context.Context, g guess, all bool) (trial, error) {
 	}
 	me := measurement{score: score, path: r.path, data: x, dim: elements(p.card.Shape), draws: max(1, probeSamples(elements(p.card.Shape))/p.n), batch: 64, seed: p.seed}
 	times := levelsToMeasure(g.card, probeLevels)
+	t.gains = make([]float64, p.n*me.draws)
 	for _, at := range times {
 		terms, err := me.at(ctx, at)
 		if err != nil {
 			return t, err
+		}
+		for k, v := range terms.gain {
+			t.gains[k] += v / float64(len(times))
 		}
 		gain := estimateOf(terms.gain, p.n)
 		loss := 1 + gain.Value
@@ -218,7 +225,7 @@ func negated(f sampler.Field) sampler.Field {
 	}
 }
 
-// loss is the second check. A card is wrong whose loss is above that of zeros at some level, or much above another's: the best of those that differ in
+// loss is the second check. A card is wrong whose loss is above that of zeros at some level, or clearly above another's: the best of those that differ in
 // one convention, or else in output and time.
 func (p *prober) loss(ctx context.Context) (finding, error) {
 	f := finding{Check: "loss"}
@@ -238,12 +245,12 @@ func (p *prober) loss(ctx context.Context) (finding, error) {
 		return f, err
 	}
 	// Smaller data have a smaller loss, so another range must be the only thing that helps.
-	if best == nil && !own.passed {
+	if len(best) == 0 && !own.passed {
 		if best, err = p.best(ctx, given.rescaled()); err != nil {
 			return f, err
 		}
 	}
-	if best == nil && !own.passed {
+	if len(best) == 0 && !own.passed {
 		var pairs []guess
 		for _, g := range given.times() {
 			pairs = append(append(pairs, g.outputs()...), g.processes()...)
@@ -256,18 +263,46 @@ func (p *prober) loss(ctx context.Context) (finding, error) {
 		}
 	}
 	switch {
-	case best == nil:
-	case !own.passed, best.mean < 0.9*own.mean-0.02:
+	case len(best) == 0:
+		if !own.passed {
+			f.Text += p.misplaced()
+		}
+	case !own.passed, p.worse(own, best[0]):
 		f.OK = false
-		f.Fits = []string{best.name}
-		f.Text += fmt.Sprintf("; with %s it is %.3g at most, %.3g in the mean", best.name, best.most, best.mean)
+		for _, t := range best {
+			f.Fits = append(f.Fits, t.name)
+		}
+		f.Text += fmt.Sprintf("; with %s it is %.3g at most, %.3g in the mean", strings.Join(f.Fits, " or "), best[0].most, best[0].mean)
 	}
 	return f, nil
 }
 
-// best is the guess with the lowest loss of those that are better than zeros at every level, or nil.
-func (p *prober) best(ctx context.Context, list []guess) (*trial, error) {
-	var best *trial
+// worse reports whether a trial's loss is above another's by more than chance, of training or data.
+func (p *prober) worse(t, other trial) bool {
+	apart := make([]float64, len(t.gains))
+	for k, v := range t.gains {
+		apart[k] = v - other.gains[k]
+	}
+	d := estimateOf(apart, p.n)
+	return d.Value > better*t.mean+4*d.Error
+}
+
+// misplaced says of data that they are not on the card's range, or "": floats are taken as they are.
+func (p *prober) misplaced() string {
+	if len(p.card.Range) != 2 {
+		return ""
+	}
+	lo, hi := p.card.Range[0], p.card.Range[1]
+	least, most := float64(slices.Min(p.data)), float64(slices.Max(p.data))
+	if margin := (hi - lo) / 4; least > lo-margin && most < hi+margin {
+		return ""
+	}
+	return fmt.Sprintf("; but the data are on [%.4g, %.4g], and the card's range is [%g, %g]", least, most, lo, hi)
+}
+
+// best is the guesses that are better than zeros at every level, those with the lowest loss: more than one where the data cannot tell them apart.
+func (p *prober) best(ctx context.Context, list []guess) ([]trial, error) {
+	var passed []trial
 	for _, g := range list {
 		t, err := p.try(ctx, g, false)
 		switch {
@@ -276,11 +311,12 @@ func (p *prober) best(ctx context.Context, list []guess) (*trial, error) {
 		case err != nil: // the network cannot even be asked that way
 			continue
 		}
-		if t.passed && (best == nil || t.mean < best.mean) {
-			best = &t
+		if t.passed {
+			passed = append(passed, t)
 		}
 	}
-	return best, nil
+	slices.SortStableFunc(passed, func(a, b trial) int { return cmp.Compare(a.mean, b.mean) })
+	return slices.DeleteFunc(passed, func(t trial) bool { return t.mean > 1.01*passed[0].mean }), nil
 }
 
 // probeCard runs the checks for inspect.

@@ -129,8 +129,11 @@ func (r *recipe) rungs(c *card.Card) []float64 {
 
 func (r *recipe) predictorCorrector(c *card.Card) error {
 	sde, s := process(c), &c.Sampler
-	if s.N < 2 {
+	switch {
+	case s.N < 2:
 		return usagef("--steps %d: --sampler pc needs 2 steps or more", s.N)
+	case s.Predictor == "none" && s.Corrector == "none":
+		return usagef("--predictor none and --corrector none: neither leaves nothing to do")
 	}
 	pc := sampler.PC{SDE: sde, N: card.Use(c, &s.N), Eps: card.Use(c, &c.TEps), Denoise: card.Use(c, &s.Denoise), ProbabilityFlow: card.Use(c, &s.ProbabilityFlow)}
 	switch card.Use(c, &s.Predictor) {

@@ -182,20 +182,26 @@ func (a asked) needed(ctx context.Context, c *card.Card, m *onnxrun.Model, path 
 	}
 	for _, s := range settings {
 		own := s.key == "sampler.name" && a.by == ""
-		if !strings.HasPrefix(s.flag, "--") || describes(s.key) || own || c.Used(s.key) {
+		toNoise := s.key == "sampler.denoise" && (a.by == "likelihood" || a.by == "encode") // whose ODE ends in the noise
+		if !strings.HasPrefix(s.flag, "--") || describes(s.key) || own || c.Used(s.key) && !toNoise {
 			continue
 		}
 		if a.by != "" {
 			return usagef("%s is of no use to %s", s.flag, a.by)
 		}
-		for _, choice := range []struct {
-			key, of, name string
-			words         []string
-		}{
+		choices := []choice{
 			{"sampler.name", "--sampler", c.Sampler.Name, card.Samplers()},
 			{"sampler.schedule", "--schedule", c.Sampler.Schedule, card.Schedules()},
 			{"sampler.corrector", "--corrector", c.Sampler.Corrector, card.Correctors()},
-		} {
+		}
+		// A flag that takes another's place says so; a choice tells what else there is.
+		for _, other := range a.settings {
+			chosen := slices.ContainsFunc(choices, func(c choice) bool { return c.key == other.key })
+			if strings.HasPrefix(other.flag, "--") && other.key != s.key && !chosen && !describes(other.key) && a.without(other.key).uses(ctx, s.key, m, path) {
+				return usagef("%s is of no use with %s", s.flag, other.flag)
+			}
+		}
+		for _, choice := range choices {
 			var users []string
 			for _, word := range choice.words {
 				if a.with(choice.key, word).uses(ctx, s.key, m, path) {
@@ -211,6 +217,12 @@ func (a asked) needed(ctx context.Context, c *card.Card, m *onnxrun.Model, path 
 	return nil
 }
 
+// choice is a key with words to choose from, its flag, and what was chosen.
+type choice struct {
+	key, of, name string
+	words         []string
+}
+
 // reasons say of keys why they are of use to so few.
 var reasons = map[string]string{
 	"sampler.temperature": ": it is that of an equilibrium, and where the noise level changes scaled noise samples no power of p",
@@ -218,8 +230,14 @@ var reasons = map[string]string{
 
 // with is the same with another choice.
 func (a asked) with(key, word string) asked {
-	a.settings = slices.DeleteFunc(slices.Clone(a.settings), func(s setting) bool { return s.key == key })
+	a = a.without(key)
 	a.settings = append(a.settings, setting{key, word, "--"})
+	return a
+}
+
+// without is the same without a key.
+func (a asked) without(key string) asked {
+	a.settings = slices.DeleteFunc(slices.Clone(a.settings), func(s setting) bool { return s.key == key })
 	return a
 }
 

@@ -74,6 +74,7 @@ type comparison struct {
 	tol, alpha   float64
 	n, batch     int
 	seed         uint64
+	given        func(flag string) bool
 	bar          func(n int) *progress
 }
 
@@ -101,7 +102,7 @@ func verify(ctx context.Context, args []string, std streams) error {
 	if c.n < 0 || c.n == 1 || c.batch < 0 || c.tol < 0 || !(c.alpha > 0 && c.alpha < 1) {
 		return usagef("--samples must be 2 or more, --tol more than 0, --alpha between 0 and 1")
 	}
-	c.path, c.golden = f.Arg(0), f.Arg(1)
+	c.path, c.golden, c.given = f.Arg(0), f.Arg(1), f.Changed
 	c.bar = func(n int) *progress { return newProgress(std.err, progressMode(*mode, false, std.err), n) }
 	ctx, stop := config.begin(ctx)
 	defer stop()
@@ -111,6 +112,11 @@ func verify(ctx context.Context, args []string, std streams) error {
 	}
 	defer c.model.Close()
 	if *samples != "" {
+		for _, name := range []string{"tol", "alpha", "json"} {
+			if f.Changed(name) {
+				return usagef("--%s is of no use to --record", name)
+			}
+		}
 		return c.record(ctx, *samples, *entry, *replace, std.out)
 	}
 	if *entry != "" || *replace {
@@ -135,8 +141,6 @@ func (c *comparison) run(ctx context.Context, r *report) (err error) {
 	switch strings.ToLower(filepath.Ext(c.golden)) {
 	case ".json":
 		r.Kind = "statistics"
-		r.Figures, err = c.statistics(ctx)
-		return err
 	case ".npy":
 		file["x"], err = npy.ReadFile(ctx, c.golden)
 	case ".npz":
@@ -148,18 +152,34 @@ func (c *comparison) run(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	has := func(name string) bool { _, ok := file[name]; return ok }
+	vain := []string{"alpha", "samples", "seed", "batch"}
 	switch {
+	case r.Kind == "statistics":
+		vain = []string{"tol"}
 	case has("bpd"):
 		r.Kind = "likelihood"
-		r.Figures, err = c.likelihood(ctx, file)
 	case has("x"):
-		r.Kind = "samples"
-		r.Compared, err = c.samples(ctx, file)
+		r.Kind, vain = "samples", []string{"tol"}
 	case has("meta"):
 		r.Kind = "replay"
-		r.Figures, err = c.replay(ctx, file)
 	default:
 		r.Kind = "pairs"
+	}
+	for _, name := range vain {
+		if c.given(name) {
+			return usagef("--%s is of no use to %s: %s", name, c.golden, r.Kind)
+		}
+	}
+	switch r.Kind {
+	case "statistics":
+		r.Figures, err = c.statistics(ctx)
+	case "likelihood":
+		r.Figures, err = c.likelihood(ctx, file)
+	case "samples":
+		r.Compared, err = c.samples(ctx, file)
+	case "replay":
+		r.Figures, err = c.replay(ctx, file)
+	case "pairs":
 		r.Figures, err = c.pairs(ctx, file)
 	}
 	return err

@@ -148,6 +148,7 @@ func TestInference(t *testing.T) {
 		{in: []Port{x}, out: y, want: map[string]string{"time_kind": "none", "output": "score_sigma"}},
 		{in: []Port{x}, out: y, set: map[string]string{"output": "score"}, want: map[string]string{"output": "score"}},
 		{in: []Port{x}, out: y, set: map[string]string{"time_kind": "sigma"}, want: map[string]string{"error": "no time input"}},
+		{in: []Port{x, {"s", "float32", []int{1}}}, out: y, set: map[string]string{"time_kind": "none"}, want: map[string]string{"error": `the network has a time input, "s"`}},
 		{in: []Port{{"t", "float32", []int{-1}}}, out: y, want: map[string]string{"error": "--set x=NAME"}},
 		{in: []Port{x, {"a", "float32", []int{-1}}, {"b", "int64", []int{-1}}}, out: y, want: map[string]string{"error": "--set time=NAME"}},
 		{in: []Port{x, {"a", "float32", []int{-1}}, {"b", "int64", []int{-1, 77, 8}}}, out: y, set: map[string]string{"time": "a"}, want: map[string]string{"error": `input "b"`}},

@@ -144,6 +144,18 @@ func TestSchedulersRefused(t *testing.T) {
 	}
 }
 
+// Of a scheduler that is not known the file is of no use, and what is missing says so.
+func TestUnknownScheduler(t *testing.T) {
+	var c Card
+	if err := c.SetScheduler([]byte(`{"_class_name": "LCMScheduler", "prediction_type": "epsilon"}`), "scheduler_config.json"); err != nil || len(c.From) != 0 {
+		t.Errorf("%v %+v", err, c.From)
+	}
+	want := "what the network returns (scheduler_config.json: _class_name LCMScheduler is not known, and so nothing of the file is used): give --set output="
+	if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
 func TestSchedulerFile(t *testing.T) {
 	var c Card
 	dir := t.TempDir()

@@ -109,6 +109,9 @@ func (c *Card) inferTime(inputs []Port) error {
 		}
 		return c.infer("output", "score_sigma") // NCSNv2, technique 3: s(x, σ) = s(x)/σ
 	}
+	if c.TimeKind == "none" {
+		return &Error{c.From["time_kind"], fmt.Sprintf("time_kind is none, but the network has a time input, %q", c.Time)}
+	}
 	p, err := port(inputs, c.Time, "time", "input")
 	if err != nil {
 		return err
@@ -231,6 +234,11 @@ func join(v []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v)
 // Check refuses a card that leaves open what must not be guessed, naming the flag that settles it.
 func (c *Card) Check() error {
 	missing := func(what, flag string) error {
+		for _, i := range c.Ignored {
+			if i.Key == "_class_name" {
+				what += fmt.Sprintf(" (%s: %s %v %s)", SchedulerFile, i.Key, i.Value, i.Why)
+			}
+		}
 		return &Error{Source{}, fmt.Sprintf("the model card does not say %s: give %s", what, flag)}
 	}
 	switch {
@@ -241,7 +249,7 @@ func (c *Card) Check() error {
 	case !c.Has("time_kind") && strings.HasPrefix(c.TimeDType, "int"):
 		return missing("in which direction the integer input "+c.Time+" counts", "--set time_kind=index (0 is the largest noise) or --set time_kind=index_desc")
 	case !c.Has("time_kind"):
-		return missing("what the input "+c.Time+" wants", "--set time_kind="+strings.Join(TimeKinds(), "|"))
+		return missing("what the input "+c.Time+" wants", "--set time_kind="+strings.TrimSuffix(strings.Join(TimeKinds(), "|"), "|none"))
 	case c.TimeKind == "t_scaled" && !c.Has("time_scale"):
 		return missing("by what t is scaled", "--set time_scale=999")
 	case !c.Has("sde"):
