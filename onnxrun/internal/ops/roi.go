@@ -250,6 +250,9 @@ func deformConv[T float](m Memory, d *deform) []Task {
 				ly, lx := y-y0, x-x0
 				v := (1-ly)*((1-lx)*float64(pixel(plane, y0, x0))+lx*float64(pixel(plane, y0, x0+1))) +
 					ly*((1-lx)*float64(pixel(plane, y0+1, x0))+lx*float64(pixel(plane, y0+1, x0+1)))
+				if math.IsInf(y, 0) || math.IsInf(x, 0) { // outside
+					v = 0
+				}
 				v *= float64(weights[(oc*depth+k)*taps+t])
 				if mask != nil {
 					v *= float64(mask[(g*taps+t)*places+o])
