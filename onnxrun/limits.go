@@ -21,7 +21,7 @@ type Limits struct {
 	// memory of their own. Default: [DefaultMemory].
 	Memory int64
 	// TensorElems bounds the elements of one tensor, and any one dimension.
-	// Default, and the most there can be: 2³¹-1.
+	// Default, and the most there can be: 2³¹-1 (2²⁶ where an int has 32 bits).
 	TensorElems int64
 	Rank        int   // dimensions that the file may give a tensor; default 32, of which operators take 8
 	Nodes       int   // nodes, with subgraphs and inlined functions counted out; default 100,000

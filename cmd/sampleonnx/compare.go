@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sampleonnx/cmd/sampleonnx/internal/bounded"
 	"sampleonnx/cmd/sampleonnx/internal/npy"
 	"sampleonnx/sampler/stats"
 )
@@ -69,7 +71,10 @@ func compare(ctx context.Context, args []string, std streams) error {
 	if !slices.Equal(shape, other) {
 		return usagef("samples of %s have shape %v, those of %s %v", f.Arg(0), shape, f.Arg(1), other)
 	}
-	r := compareSamples(a, b, shape, stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed})
+	r, err := compareSamples(ctx, a, b, shape, stats.Options{Alpha: *alpha, Points: *points, Directions: *lines, Seed: *seed})
+	if err != nil {
+		return err
+	}
 	r.A, r.B = filepath.Base(f.Arg(0)), filepath.Base(f.Arg(1))
 	if *asJSON {
 		err = printJSON(std.out, r)
@@ -83,8 +88,16 @@ func compare(ctx context.Context, args []string, std streams) error {
 }
 
 // compareSamples compares samples of a shape, images by their features too.
-func compareSamples(a, b []float64, shape []int, o stats.Options) comparedSamples {
+func compareSamples(ctx context.Context, a, b []float64, shape []int, o stats.Options) (comparedSamples, error) {
 	dim := elements(shape)
+	o.Points, o.Directions = cmp.Or(o.Points, 500), cmp.Or(o.Directions, 128)
+	n := min(o.Points, len(a)/dim) + min(o.Points, len(b)/dim)
+	if err := bounded.Take(ctx, fmt.Sprintf("the distances of %d samples from each other", n), 32, n, n); err != nil {
+		return comparedSamples{}, err
+	}
+	if err := bounded.Take(ctx, fmt.Sprintf("%d directions of samples of shape %v", o.Directions, shape), o.Directions, 8*dim+12*n); err != nil {
+		return comparedSamples{}, err
+	}
 	o.Principal = 8
 	if len(shape) > 1 && dim > 1 {
 		o.Names = featureNames[:]
@@ -94,9 +107,10 @@ func compareSamples(a, b []float64, shape []int, o stats.Options) comparedSample
 		}
 	}
 	r := comparedSamples{SamplesA: len(a) / dim, SamplesB: len(b) / dim, Alpha: o.Alpha}
-	r.Tests, r.P = stats.Compare(a, b, dim, o)
+	var err error
+	r.Tests, r.P, err = stats.Compare(ctx, a, b, dim, o)
 	r.OK = r.P >= o.Alpha
-	return r
+	return r, err
 }
 
 // readSamplesFile reads an .npy file, or the x of an .npz.

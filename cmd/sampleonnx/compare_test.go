@@ -87,3 +87,12 @@ func TestCompareImages(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// What is made of all pairs of samples is counted before it is made.
+func TestComparePairsAreCounted(t *testing.T) {
+	data := writeNPY(t, npy.Array{Shape: []int{4000, 1}, Data: make([]float32, 4000)})
+	code, out, stderr := command(t, "compare", data, data, "--points", "20000", "--limit", "data=100MB")
+	if code != exitLimit || out != "" || !strings.Contains(stderr, "the distances of 8000 samples from each other") || !strings.Contains(stderr, "--limit data=") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+}

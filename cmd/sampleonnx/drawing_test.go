@@ -125,7 +125,7 @@ func TestInspectUnsupported(t *testing.T) {
 	if code != exitModel || !strings.Contains(errors, "3 nodes are not supported") {
 		t.Errorf("exit %d: %s", code, errors)
 	}
-	for _, want := range []string{"Mul-17", "Fancy-17", "[B,4]", "not supported", "no such operator here, in node \"\" and 1 more"} {
+	for _, want := range []string{"Mul-17", "Fancy-17", "[B,4]", "not supported", "no such operator here, in node \"v1\" and 1 more"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -51,7 +51,10 @@ func (c *comparison) samples(ctx context.Context, file map[string]npy.Array) (*c
 	if _, bytes := a.Data.([]uint8); bytes { // as pictures: what is beyond black and white is cut off
 		x = asBytes(displayOf(k), x)
 	}
-	compared := compareSamples(recorded[:n*dim], float64s(x), k.Shape, stats.Options{Alpha: c.alpha, Seed: c.seed})
+	compared, err := compareSamples(ctx, recorded[:n*dim], float64s(x), k.Shape, stats.Options{Alpha: c.alpha, Seed: c.seed})
+	if err != nil {
+		return nil, err
+	}
 	compared.A, compared.B = filepath.Base(c.golden), fmt.Sprintf("drawn as %s says, seed %d", filepath.Base(source), c.seed)
 	return &compared, nil
 }

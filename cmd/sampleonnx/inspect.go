@@ -52,6 +52,7 @@ type inspection struct {
 	CardError  string            `json:"card_error,omitempty"`
 	Ignored    []card.Ignored    `json:"ignored,omitempty"` // keys of scheduler_config.json
 	HowSampled string            `json:"sampler,omitempty"`
+	Warnings   []string          `json:"warnings,omitempty"` // of a card that may not be what was wanted
 	Findings   []finding         `json:"findings,omitempty"`
 }
 
@@ -146,7 +147,7 @@ func inspect(ctx context.Context, args []string, std streams) error {
 	if err == nil {
 		var r *recipe
 		if r, err = newRecipe(c, false); err == nil {
-			i.HowSampled = r.about
+			i.HowSampled, i.Warnings = r.about, r.warnings
 			_, err = network(ctx, m, c) // takes what the card says, but is not run
 		}
 	}
@@ -373,6 +374,9 @@ func (i inspection) print(w io.Writer) error {
 		printf(tab, "  incomplete: %s\n", i.CardError)
 	} else {
 		printf(tab, "sampled by default with %s\n", i.HowSampled)
+		for _, text := range i.Warnings {
+			printf(tab, "warning: %s\n", text)
+		}
 		for _, f := range i.Findings {
 			verdict := "ok"
 			if !f.OK {

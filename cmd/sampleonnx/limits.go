@@ -81,7 +81,8 @@ type limitFlag struct{ to *runConfig }
 
 const limitUsage = "what the run may take: `NAME=VALUE`, a number, a size (8GiB, 500MB) or a time (30s); can be repeated;\n" +
 	"time; memory of the model (half the machine's); data, the memory of files, samples and what is made of them (half as much);\n" +
-	"of the model also file-bytes, elements, rank, nodes, depth, attributes, fields, name-bytes, files"
+	"of the model also file-bytes (16GiB), elements of a tensor (2147483647), rank (32), nodes (100k), depth of bodies and calls (32), attributes of a\n" +
+	"node (256), fields (2M), name-bytes (64MiB) and files of external data (4096)"
 
 func (f limitFlag) Type() string   { return "NAME=VALUE" }
 func (f limitFlag) String() string { return "" }

@@ -177,6 +177,16 @@ func TestInspect(t *testing.T) {
 	if text := must(t, "inspect", net); !strings.Contains(text, "incomplete: the model card does not say which process") || !strings.Contains(text, "somebody") {
 		t.Error(text)
 	}
+	// So is what a run would be warned of.
+	const warning = "in 2 dimensions the corrector langevin's step varies"
+	args := []string{"inspect", model("swissroll"), "--set", "sampler.name=pc", "--set", "sampler.corrector=langevin"}
+	if text := must(t, args...); !strings.Contains(text, "warning: "+warning) {
+		t.Error(text)
+	}
+	var warned inspection
+	if err := json.Unmarshal([]byte(must(t, append(args, "--json")...)), &warned); err != nil || len(warned.Warnings) != 1 || !strings.HasPrefix(warned.Warnings[0], warning) {
+		t.Errorf("%v: %q", err, warned.Warnings)
+	}
 }
 
 func TestBench(t *testing.T) {

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,11 +17,11 @@ import (
 // order that the seed draws; there must be 4 of each.
 func C2ST(a, b []float64, dim int, seed uint64) (accuracy, p float64) {
 	all := append(slices.Clone(a), b...)
-	return c2st(between(all, dim), len(a)/dim, len(b)/dim, seed)
+	return c2st(context.Background(), between(context.Background(), all, dim), len(a)/dim, len(b)/dim, seed)
 }
 
 // c2st is C2ST of the distances of all pairs, of which the first n points are one set.
-func c2st(d []float64, n, m int, seed uint64) (accuracy, p float64) {
+func c2st(ctx context.Context, d []float64, n, m int, seed uint64) (accuracy, p float64) {
 	half := min(n, m) / 2
 	r := rand.New(rand.NewPCG(seed, 5))
 	var known, judged []int
@@ -35,6 +36,9 @@ func c2st(d []float64, n, m int, seed uint64) (accuracy, p float64) {
 	k := int(math.Sqrt(float64(len(known))))/2*2 + 1
 	right := 0
 	for _, i := range judged {
+		if ctx.Err() != nil {
+			break
+		}
 		if (votes(d, n+m, n, known, i, k) > k/2) == (i < n) {
 			right++
 		}

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -41,7 +42,8 @@ type Value struct {
 const few = 16
 
 // Compare tests whether two sets of samples of dim values come from one law. p is the family's: the smallest adjusted one. There must be 4 of each;
-// of few, and of a law with tails, sets of equal size are the better ones, as the tests of means then lean the least on the normal law.
+// of few, and of a law with tails, sets of equal size are the better ones, as the tests of means then lean the least on the normal law. When ctx ends
+// it stops, and its error is returned.
 //
 // Half of it belongs to the tests of single numbers (elements, or projections of samples of more than 16 values onto random and onto principal
 // directions; means, variances and Kolmogorov–Smirnov) and to C2ST, whose p are asymptotic; half to the distances between laws (energy, MMD², sliced
@@ -51,9 +53,12 @@ const few = 16
 // with tails for another.
 // Principal directions are those of both sets together. Those of one would fit it better than the other, and its variance along them be too large by
 // about the number of dimensions by that of its samples; where both have the same part in them the two sets can still be exchanged.
-func Compare(a, b []float64, dim int, o Options) (results []Result, p float64) {
+func Compare(ctx context.Context, a, b []float64, dim int, o Options) (results []Result, p float64, err error) {
 	o.Alpha, o.Points, o.Directions = cmp.Or(o.Alpha, 1e-3), cmp.Or(o.Points, 500), cmp.Or(o.Directions, 128)
-	results = append(coordinates(a, b, dim, o), distances(a, b, dim, o)...)
+	results = append(coordinates(ctx, a, b, dim, o), distances(ctx, a, b, dim, o)...)
+	if err := ctx.Err(); err != nil { // every loop ends early then
+		return nil, 0, err
+	}
 	p = 1
 	for half := range 2 {
 		var at []int
@@ -68,7 +73,7 @@ func Compare(a, b []float64, dim int, o Options) (results []Result, p float64) {
 			p = min(p, 2*q)
 		}
 	}
-	return results, p
+	return results, p, nil
 }
 
 // Holm adjusts n probabilities for their number (Holm 1979): the k-th smallest becomes the largest of (n−j+1)p_(j), j ≤ k, and 1 at most. All those
@@ -134,36 +139,39 @@ func column(x []float64, dim, k int) []float64 {
 }
 
 // coordinates tests single numbers of the samples.
-func coordinates(a, b []float64, dim int, o Options) []Result {
+func coordinates(ctx context.Context, a, b []float64, dim int, o Options) []Result {
 	var out []Result
 	if dim <= few {
-		for k := range dim {
+		for k := 0; k < dim && ctx.Err() == nil; k++ {
 			out = append(out, single("element "+strconv.Itoa(k), column(a, dim, k), column(b, dim, k))...)
 		}
 	} else {
 		along := func(name string, d []float64) {
-			for k := range len(d) / dim {
+			for k := 0; k < len(d)/dim && ctx.Err() == nil; k++ {
 				v := d[k*dim : (k+1)*dim]
 				out = append(out, single(name+" "+strconv.Itoa(k), project(a, v), project(b, v))...)
 			}
 		}
 		along("projection", directions(min(o.Directions, 32), dim, o.Seed))
 		if o.Principal > 0 {
-			along("principal score", Principal(thin(append(slices.Clone(a), b...), dim, 2000), dim, o.Principal))
+			along("principal score", principal(ctx, thin(append(slices.Clone(a), b...), dim, 2000), dim, o.Principal))
 		}
 	}
 	if len(o.Names) > 0 {
-		fa, fb := further(a, dim, o), further(b, dim, o)
+		fa, fb := further(ctx, a, dim, o), further(ctx, b, dim, o)
 		for k, name := range o.Names {
+			if ctx.Err() != nil {
+				break
+			}
 			out = append(out, single(name, column(fa, len(o.Names), k), column(fb, len(o.Names), k))...)
 		}
 	}
 	return out
 }
 
-func further(x []float64, dim int, o Options) []float64 {
+func further(ctx context.Context, x []float64, dim int, o Options) []float64 {
 	var out []float64
-	for i := 0; i < len(x); i += dim {
+	for i := 0; i < len(x) && ctx.Err() == nil; i += dim {
 		out = append(out, o.Coordinates(x[i:i+dim])...)
 	}
 	return out

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,7 +17,7 @@ const enough = 50
 //
 // It is 0 if and only if they are the same. The estimate may be below.
 func Energy(a, b []float64, dim int) float64 {
-	d := between(append(slices.Clone(a), b...), dim)
+	d := between(context.Background(), append(slices.Clone(a), b...), dim)
 	return first(pairStatistic(negated(d), len(a)/dim, len(b)/dim), len(a)/dim)
 }
 
@@ -26,15 +27,15 @@ func Energy(a, b []float64, dim int) float64 {
 //
 // with h half, once and twice the median distance of all samples. It is 0 if and only if the laws are the same. The estimate may be below.
 func MMD2(a, b []float64, dim int) float64 {
-	d := between(append(slices.Clone(a), b...), dim)
-	return first(pairStatistic(gaussians(d), len(a)/dim, len(b)/dim), len(a)/dim)
+	d := between(context.Background(), append(slices.Clone(a), b...), dim)
+	return first(pairStatistic(gaussians(context.Background(), d), len(a)/dim, len(b)/dim), len(a)/dim)
 }
 
 // SlicedWasserstein is the mean, over so many random directions, of the first Wasserstein distance of two sets' projections, the area between their
 // distribution functions (Rabin, Peyré, Delon & Bernot 2011).
 func SlicedWasserstein(a, b []float64, dim, count int, seed uint64) float64 {
 	n, m := len(a)/dim, len(b)/dim
-	return first(sliced(append(slices.Clone(a), b...), dim, n, m, directions(count, dim, seed)), n)
+	return first(sliced(context.Background(), append(slices.Clone(a), b...), dim, n, m, directions(count, dim, seed)), n)
 }
 
 // first is a statistic of the first n points.
@@ -54,10 +55,16 @@ func negated(d []float64) []float64 {
 	return out
 }
 
+// pace is how many pairs are gone through between two looks at the context.
+const pace = 1 << 16
+
 // gaussians is MMD2's kernel of distances.
-func gaussians(d []float64) []float64 {
+func gaussians(ctx context.Context, d []float64) []float64 {
 	median, out := medianOf(d), make([]float64, len(d))
 	for i, v := range d {
+		if i%pace == 0 && ctx.Err() != nil {
+			break
+		}
 		for _, h := range [...]float64{0.5, 1, 2} {
 			z := v / (h * median)
 			out[i] += math.Exp(-z * z / 2)
@@ -67,24 +74,24 @@ func gaussians(d []float64) []float64 {
 }
 
 // distances tests the laws as a whole: by permutations, and by what a classifier tells apart.
-func distances(a, b []float64, dim int, o Options) []Result {
+func distances(ctx context.Context, a, b []float64, dim int, o Options) []Result {
 	a, b = thin(a, dim, o.Points), thin(b, dim, o.Points)
 	n, m := len(a)/dim, len(b)/dim
 	all := append(slices.Clone(a), b...)
 	most := int(math.Ceil(6 / o.Alpha)) // so that three tests in half of the family can reach alpha
-	d := between(all, dim)
+	d := between(ctx, all, dim)
 	tests := []struct {
 		what string
 		of   func(first []int) float64
 	}{
 		{"energy distance", pairStatistic(negated(d), n, m)},
-		{"MMD², unbiased", pairStatistic(gaussians(d), n, m)},
-		{"sliced Wasserstein distance", sliced(all, dim, n, m, directions(o.Directions, dim, o.Seed))},
+		{"MMD², unbiased", pairStatistic(gaussians(ctx, d), n, m)},
+		{"sliced Wasserstein distance", sliced(ctx, all, dim, n, m, directions(o.Directions, dim, o.Seed))},
 	}
-	accuracy, p := c2st(d, n, m, o.Seed)
+	accuracy, p := c2st(ctx, d, n, m, o.Seed)
 	out := make([]Result, len(tests), len(tests)+1)
 	for i, t := range tests {
-		v, p := permute(t.of, n, m, most, rand.New(rand.NewPCG(o.Seed, uint64(2+i))))
+		v, p := permute(ctx, t.of, n, m, most, rand.New(rand.NewPCG(o.Seed, uint64(2+i))))
 		out[i] = Result{What: t.what, Statistic: v, P: p, half: 1}
 	}
 	return append(out, Result{What: "C2ST accuracy", Statistic: accuracy, P: p})
@@ -105,10 +112,10 @@ func thin(x []float64, dim, n int) []float64 {
 }
 
 // between are the Euclidean distances of all pairs, a symmetric matrix.
-func between(x []float64, dim int) []float64 {
+func between(ctx context.Context, x []float64, dim int) []float64 {
 	n := len(x) / dim
 	d := make([]float64, n*n)
-	for i := range n {
+	for i := 0; i < n && ctx.Err() == nil; i++ {
 		for j := range i {
 			sum := 0.0
 			for k, v := range x[i*dim : (i+1)*dim] {
@@ -166,13 +173,16 @@ func pairStatistic(k []float64, n, m int) func(first []int) float64 {
 }
 
 // sliced is the mean over directions of the first Wasserstein distance of the projections: the area between their distribution functions.
-func sliced(x []float64, dim, n, m int, d []float64) func(first []int) float64 {
+func sliced(ctx context.Context, x []float64, dim, n, m int, d []float64) func(first []int) float64 {
 	type line struct {
 		order []int32
 		gaps  []float64
 	}
 	lines := make([]line, len(d)/dim)
 	for i := range lines {
+		if ctx.Err() != nil {
+			break
+		}
 		p := project(x, d[i*dim:(i+1)*dim])
 		order := make([]int32, n+m)
 		for k := range order {
@@ -206,7 +216,7 @@ func sliced(x []float64, dim, n, m int, d []float64) func(first []int) float64 {
 }
 
 // permute compares a statistic of the first n of n+m points with those of random choices, at most so many.
-func permute(of func(first []int) float64, n, m, most int, r *rand.Rand) (value, p float64) {
+func permute(ctx context.Context, of func(first []int) float64, n, m, most int, r *rand.Rand) (value, p float64) {
 	index := make([]int, n+m)
 	for i := range index {
 		index[i] = i
@@ -217,7 +227,7 @@ func permute(of func(first []int) float64, n, m, most int, r *rand.Rand) (value,
 		return math.Inf(1), 0
 	}
 	above := 0
-	for k := 1; k <= most; k++ {
+	for k := 1; k <= most && ctx.Err() == nil; k++ {
 		for i := range n {
 			j := i + r.IntN(n+m-i)
 			index[i], index[j] = index[j], index[i]

@@ -1,6 +1,6 @@
 // Package stats tells whether samples come from one law.
 //
-//	results, p := stats.Compare(a, b, dim, stats.Options{})
+//	results, p, err := stats.Compare(ctx, a, b, dim, stats.Options{})
 //
 // a and b hold samples of dim values each, side by side. p is the probability of differences as large as those found, or larger, if the two laws are
 // the same: of all tests together, whatever their number. results has every test by itself.

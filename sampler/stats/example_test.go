@@ -1,6 +1,7 @@
 package stats_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 
@@ -18,9 +19,9 @@ func ExampleCompare() {
 		}
 		return x
 	}
-	_, p := stats.Compare(draw(1, 0), draw(2, 0), 2, stats.Options{Points: 150})
+	_, p, _ := stats.Compare(context.Background(), draw(1, 0), draw(2, 0), 2, stats.Options{Points: 150})
 	fmt.Println("one law:", p > 1e-3)
-	results, p := stats.Compare(draw(1, 0), draw(2, 1), 2, stats.Options{Points: 150})
+	results, p, _ := stats.Compare(context.Background(), draw(1, 0), draw(2, 1), 2, stats.Options{Points: 150})
 	fmt.Println("two laws:", p > 1e-3)
 	for _, r := range results {
 		if r.Adjusted < 1e-3 {

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"context"
 	"math"
 	"slices"
 )
@@ -8,7 +9,9 @@ import (
 // Principal are the k directions along which samples vary most, unit vectors one after another: the eigenvectors of their covariance with the largest
 // eigenvalues, by orthogonal iteration (Golub & Van Loan, Matrix Computations, section 7.3). Those whose eigenvalues hardly differ may come out
 // turned among themselves. It returns fewer where samples do not vary in k dimensions.
-func Principal(x []float64, dim, k int) []float64 {
+func Principal(x []float64, dim, k int) []float64 { return principal(context.Background(), x, dim, k) }
+
+func principal(ctx context.Context, x []float64, dim, k int) []float64 {
 	mean := MomentsOf(x, dim).Mean
 	n := len(x) / dim
 	k = min(k, dim, n-1)
@@ -17,7 +20,7 @@ func Principal(x []float64, dim, k int) []float64 {
 	row := make([]float64, dim)
 	for range 20 {
 		clear(next)
-		for i := range n { // next = XᵀX v
+		for i := 0; i < n && ctx.Err() == nil; i++ { // next = XᵀX v
 			for j := range row {
 				row[j] = x[i*dim+j] - mean[j]
 			}

@@ -1,6 +1,8 @@
 package stats
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -23,7 +25,7 @@ var usual = Options{Alpha: 0.05, Points: 100, Directions: 8}
 func TestSize(t *testing.T) {
 	wrong := 0
 	for seed := range uint64(200) {
-		if _, p := Compare(normals(2*seed, 200, 1, 2), normals(2*seed+1, 300, 1, 2), 2, usual); p < 0.05 {
+		if _, p, _ := Compare(t.Context(), normals(2*seed, 200, 1, 2), normals(2*seed+1, 300, 1, 2), 2, usual); p < 0.05 {
 			wrong++
 		}
 	}
@@ -56,7 +58,7 @@ func TestPower(t *testing.T) {
 		"form":  {flat, []string{"element 0: Kolmogorov–Smirnov D", "element 1: Kolmogorov–Smirnov D"}},
 		"joint": {together, []string{"MMD², unbiased", "C2ST accuracy"}},
 	} {
-		results, p := Compare(base, c.other, 2, o)
+		results, p, _ := Compare(t.Context(), base, c.other, 2, o)
 		if p > 1e-3 {
 			t.Errorf("%s: p = %.2g", name, p)
 		}
@@ -90,7 +92,7 @@ func TestExactValues(t *testing.T) {
 	}
 	// By hand: X = {0, 2}, Y = {1, 4}.
 	x := []float64{0, 2, 1, 4}
-	d := between(x, 1)
+	d := between(t.Context(), x, 1)
 	for i := range d {
 		d[i] = -d[i]
 	}
@@ -99,7 +101,7 @@ func TestExactValues(t *testing.T) {
 		t.Errorf("energy distance %v, want −1", got)
 	}
 	// W₁ = (1 + 2)/2.
-	if got := sliced(x, 1, 2, 2, []float64{1})([]int{0, 1}); math.Abs(got-1.5) > 1e-12 {
+	if got := sliced(t.Context(), x, 1, 2, 2, []float64{1})([]int{0, 1}); math.Abs(got-1.5) > 1e-12 {
 		t.Errorf("Wasserstein distance %v, want 1.5", got)
 	}
 }
@@ -127,7 +129,7 @@ func TestC2STExactly(t *testing.T) {
 		t.Errorf("accuracy %v, p %v, want 1 and %v", accuracy, p, want)
 	}
 	points := []float64{0, 0.4, 1, 5, -7}
-	d := between(points, 1)
+	d := between(t.Context(), points, 1)
 	for k, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2} { // of the first two: 0 is nearest to 0.4, then 1, 5 and −7
 		if got := votes(d, 5, 2, []int{0, 2, 3, 4}, 1, k); got != want-map[bool]int{true: 1}[k == 4] {
 			t.Errorf("%d votes of %d, want %d", got, k, want)
@@ -199,7 +201,7 @@ func TestPrincipal(t *testing.T) {
 func TestPrincipalSize(t *testing.T) {
 	wrong := 0
 	for seed := range uint64(100) {
-		results := coordinates(normals(2*seed, 200*40, 0, 1), normals(2*seed+1, 200*40, 0, 1), 40, Options{Directions: 8, Principal: 8})
+		results := coordinates(t.Context(), normals(2*seed, 200*40, 0, 1), normals(2*seed+1, 200*40, 0, 1), 40, Options{Directions: 8, Principal: 8})
 		var ps []float64
 		for _, r := range results {
 			if strings.HasPrefix(r.What, "principal score") {
@@ -259,6 +261,45 @@ func TestSizeOfFew(t *testing.T) {
 			if n >= 45 {
 				t.Errorf("%s: test %d: %d of 20000 below 0.001", name, i, n)
 			}
+		}
+	}
+}
+
+// A countdown is done at its n-th look.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Compare looks at its context once for so much work, wherever it is, and stops at the next look.
+func TestCompareStops(t *testing.T) {
+	const dim = 20
+	a, b := normals(1, 60*dim, 0, 1), normals(2, 60*dim, 0, 1)
+	o := Options{Alpha: 0.01, Directions: 8, Principal: 2, Names: []string{"first"}, Coordinates: func(x []float64) []float64 { return x[:1] }}
+	whole := &countdown{t.Context(), math.MaxInt}
+	if _, _, err := Compare(whole, a, b, dim, o); err != nil {
+		t.Fatal(err)
+	}
+	looks := math.MaxInt - whole.left
+	// One for each of 8 projections, of 20×120 rows for 2 principal directions and 2 scores, of 1+120 values of the function, 120 rows of distances, 8
+	// lines, 60 votes, 3×50 permutations or more.
+	if least := 8 + 20*120 + 2 + 121 + 120 + 8 + 60 + 150; looks < least {
+		t.Errorf("%d looks, want %d or more", looks, least)
+	}
+	for n := 0; n < looks; n += 1 + looks/200 {
+		c := &countdown{t.Context(), n}
+		if results, _, err := Compare(c, a, b, dim, o); !errors.Is(err, context.Canceled) || results != nil {
+			t.Fatalf("%d results, %v", len(results), err)
+		}
+		if more := -c.left - 1; more > 40 { // each of the parts looks once
+			t.Fatalf("%d more looks after the context's end at look %d", more, n)
 		}
 	}
 }

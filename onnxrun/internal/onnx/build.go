@@ -353,11 +353,7 @@ func (s *scope) nodeName(n *protoNode) (string, error) {
 	if s.call == nil {
 		return n.name, nil
 	}
-	name := n.name
-	if name == "" {
-		name = n.op
-	}
-	name = s.call.prefix + name
+	name := s.call.prefix + n.name
 	if !s.b.p.chargeName(len(name)) {
 		return "", s.b.p.err
 	}
@@ -400,7 +396,7 @@ func (s *scope) attrs(n *protoNode, i int) (map[string]Attr, error) {
 				continue // the caller left it out
 			}
 			if val.Kind != 0 && val.Kind != given.Kind {
-				return nil, formatError(s.where(n, i), "attribute %q is of type %d, and its caller gives type %d", a.name, val.Kind, given.Kind)
+				return nil, formatError(s.where(n, i), "attribute %q is of type %v, and its caller gives type %v", a.name, val.Kind, given.Kind)
 			}
 			val = given
 		case a.graph != nil:
@@ -433,7 +429,7 @@ func (s *scope) constant(n *protoNode, i int, version int64, attrs map[string]At
 				Node: n.name, Op: n.op, Domain: n.domain, Version: version, Reason: "sparse tensors",
 			})
 		default:
-			return formatError(s.where(n, i), "attribute %q of type %d is not a form of constant", name, a.Kind)
+			return formatError(s.where(n, i), "attribute %q of type %v is not a form of constant", name, a.Kind)
 		}
 	}
 	return nil

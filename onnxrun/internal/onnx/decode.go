@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -224,6 +225,7 @@ func (p *parser) node(msg []byte, index int) protoNode {
 			n.overload = p.name(f)
 		}
 	}
+	n.name = cmp.Or(n.name, cmp.Or(n.out...))
 	if n.op == "" {
 		p.fail("the node has no operator type")
 	}

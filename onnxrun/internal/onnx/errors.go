@@ -26,7 +26,7 @@ type UnsupportedError struct {
 // Unsupported is one node that cannot run, and why. Without an Op it is no node: a
 // graph input or output, which Reason names.
 type Unsupported struct {
-	Node    string // the node's name; "" when it has none
+	Node    string // the node's name, or that of its first output when it has none
 	Op      string
 	Domain  string
 	Version int64 // 0 when the model imports no operator set of the domain

@@ -47,11 +47,7 @@ func (s *scope) inline(fn *protoFunction, n *protoNode, i int, inputs, outputs [
 	if err != nil {
 		return err
 	}
-	label := n.name
-	if label == "" {
-		label = n.op
-	}
-	prefix := label + "/"
+	prefix := n.name + "/"
 	if s.call != nil {
 		prefix = s.call.prefix + prefix
 	}

@@ -1,5 +1,7 @@
 package onnx
 
+import "fmt"
+
 // Model is what an ONNX file says: its graph and weights, nothing interpreted.
 // Weights are views of the mapped file; they are valid until Close.
 type Model struct {
@@ -51,7 +53,7 @@ type Dim struct {
 
 // Node is one operator call.
 type Node struct {
-	Name    string
+	Name    string // of its first output, when the file gives the node none
 	Op      string
 	Domain  string // "" is ai.onnx
 	Version int64  // the opset version the file imports for Domain; 0 for none
@@ -82,6 +84,14 @@ const (
 	AttrInts    AttrKind = 7
 	AttrStrings AttrKind = 8
 )
+
+func (k AttrKind) String() string {
+	names := [...]string{"", "float", "int", "string", "tensor", "graph", "floats", "ints", "strings"}
+	if k < 1 || int(k) >= len(names) {
+		return fmt.Sprintf("kind %d", int32(k))
+	}
+	return names[k]
+}
 
 // Attr is one attribute of a node.
 type Attr struct {

@@ -211,6 +211,7 @@ func TestInvalidGraphs(t *testing.T) {
 		{"cycle", model(graphOf(node("A", "b", "a"), node("B", "a", "b"), output("a"))), []string{"depends on its own output"}},
 		{"own input", model(graphOf(node("A", "a", "a"), output("a"))), []string{"depends on its own output"}},
 		{"made twice", model(graphOf(input("x"), node("A", "x", "y"), node("B", "x", "y"), output("y"))), []string{`node "n_y" (B)`, `"y"`, "twice"}},
+		{"node without a name", model(graphOf(input("x"), msg(nil).bytes(1, msg(nil).text(1, "x").text(1, "q").text(2, "").text(2, "y").text(4, "A")), output("y"))), []string{`node "y" (A)`, `"q"`}},
 		{"node makes an input", model(graphOf(input("x"), node("A", "x", "x"), output("x"))), []string{`"x"`, "twice"}},
 		{"node makes a weight", model(graphOf(initializer(floats("w", 1)), node("A", "", "w"), output("w"))), []string{`"w"`, "twice"}},
 		{"two weights", model(graphOf(initializer(floats("w", 1)), initializer(floats("w", 2)), output("w"))), []string{`"w"`, "twice"}},

@@ -170,14 +170,14 @@ func newAttention(c *Call) (*attention, error) {
 	}
 	for i := 1; i < len(c.In); i++ {
 		if i != 3 && i != 6 && c.Has(i) && c.In[i].DType != dtype && !(IsFloat32(c.In[i].DType) && IsFloat32(dtype)) {
-			return nil, c.Invalid("input %d is %v, the query %v", i, c.In[i].DType, dtype)
+			return nil, c.Invalid("input %d is %v, want %v as the query", i, c.In[i].DType, dtype)
 		}
 	}
 	if a.mode < 0 || a.mode > 3 {
-		return nil, c.Invalid("qk_matmul_output_mode is %d", a.mode)
+		return nil, c.Invalid("qk_matmul_output_mode is %d, want 0 to 3", a.mode)
 	}
 	if a.left < -1 || a.right < -1 {
-		return nil, c.Invalid("the window is %d to the left and %d to the right", a.left, a.right)
+		return nil, c.Invalid("the window is %d to the left and %d to the right, want numbers from -1", a.left, a.right)
 	}
 	precision, err := c.DType("softmax_precision", onnx.Float)
 	if err != nil {
@@ -188,7 +188,7 @@ func newAttention(c *Call) (*attention, error) {
 	case onnx.Double:
 		a.double = true
 	default:
-		return nil, c.Invalid("softmax_precision is %v", precision)
+		return nil, c.Invalid("softmax_precision is %v, want a float type", precision)
 	}
 	if a.q, err = newHeads(c, 0, "q_num_heads"); err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func newAttention(c *Call) (*attention, error) {
 	q, k, v := a.q, a.k, a.v
 	if q.flat != k.flat || q.flat != v.flat || q.batch != k.batch || q.batch != v.batch || k.heads != v.heads ||
 		k.length != v.length || q.size != k.size || k.heads < 1 || q.heads%k.heads != 0 {
-		return nil, c.Invalid("query %v, key %v and value %v do not fit", c.In[0].Shape, c.In[1].Shape, c.In[2].Shape)
+		return nil, c.Invalid("query %v, key %v and value %v do not fit, want one batch, size and number of keys, and heads that divide the query's", c.In[0].Shape, c.In[1].Shape, c.In[2].Shape)
 	}
 	if a.scale = 1 / math.Sqrt(float64(q.size)); c.Node.Attrs["scale"].Kind != 0 {
 		a.scale = float64(c.Float("scale", 0))
@@ -238,7 +238,7 @@ func newAttention(c *Call) (*attention, error) {
 		}
 		want := []int{q.batch, q.heads, q.length, a.total}
 		if len(m.Shape) > 4 || len(m.Shape) == 0 {
-			return nil, c.Invalid("attn_mask has shape %v", m.Shape)
+			return nil, c.Invalid("attn_mask has shape %v, want 1 to 4 dimensions", m.Shape)
 		}
 		n := 1
 		a.maskLen = a.total
@@ -271,7 +271,7 @@ func newHeads(c *Call, i int, attr string) (heads, error) {
 	case 3:
 		n := c.Int(attr, 0)
 		if n < 1 || s[2]%n != 0 {
-			return heads{}, c.Invalid("%s is %d for input %d of shape %v", attr, n, i, s)
+			return heads{}, c.Invalid("%s is %d, want a number that divides the %d of input %d", attr, n, s[2], i)
 		}
 		return heads{batch: s[0], heads: n, length: s[1], size: s[2] / n, flat: true}, nil
 	}

@@ -209,7 +209,7 @@ func lowerBinary(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	if op == "PRelu" && elems(out.Shape) != c.In[0].Elems() {
-		return nil, c.Invalid("slope %v does not broadcast to %v", c.In[1].Shape, c.In[0].Shape)
+		return nil, c.Invalid("slope has shape %v, want one that broadcasts to %v", c.In[1].Shape, c.In[0].Shape)
 	}
 	switch out.DType {
 	case onnx.Double:

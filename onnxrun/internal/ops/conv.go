@@ -128,14 +128,14 @@ func newConv(c *Call) (*conv, error) {
 		return nil, c.Invalid("the input is %v, want a float tensor", x.DType)
 	}
 	if w.DType != x.DType || c.Has(2) && c.In[2].DType != x.DType {
-		return nil, c.Invalid("the input is %v, the weights %v", x.DType, w.DType)
+		return nil, c.Invalid("the input is %v, the weights %v, want one type for all inputs", x.DType, w.DType)
 	}
 	v := &conv{
 		x: x, n: x.Shape[0], ic: x.Shape[1], oc: w.Shape[0],
 		groups: c.Int("group", 1), constant: c.In[1].Const != nil, bias: c.Has(2),
 	}
 	if v.groups < 1 || v.ic%v.groups != 0 || v.oc%v.groups != 0 || w.Shape[1] != v.ic/v.groups {
-		return nil, c.Invalid("%d groups do not fit %d input channels and weights of shape %v", v.groups, v.ic, w.Shape)
+		return nil, c.Invalid("group is %d, want one that divides the %d channels of the input and fits weights of shape %v", v.groups, v.ic, w.Shape)
 	}
 	if v.bias && !slices.Equal(c.In[2].Shape, []int{v.oc}) {
 		return nil, c.Invalid("the bias has shape %v, want [%d]", c.In[2].Shape, v.oc)

@@ -75,11 +75,11 @@ func newConvTranspose(c *Call) (*conv, error) {
 		return nil, c.Invalid("the input is %v, want a float tensor", x.DType)
 	}
 	if f.DType != x.DType || c.Has(2) && c.In[2].DType != x.DType {
-		return nil, c.Invalid("the input is %v, the weights %v", x.DType, f.DType)
+		return nil, c.Invalid("the input is %v, the weights %v, want one type for all inputs", x.DType, f.DType)
 	}
 	v := &conv{x: x, n: x.Shape[0], ic: x.Shape[1], groups: c.Int("group", 1), constant: c.In[1].Const != nil, bias: c.Has(2)}
 	if v.groups < 1 || v.ic%v.groups != 0 || f.Shape[0] != v.ic {
-		return nil, c.Invalid("%d groups do not fit %d input channels and weights of shape %v", v.groups, v.ic, f.Shape)
+		return nil, c.Invalid("group is %d, want one that divides the %d channels of the input and fits weights of shape %v", v.groups, v.ic, f.Shape)
 	}
 	v.oc = f.Shape[1] * v.groups
 	if v.bias && !slices.Equal(c.In[2].Shape, []int{v.oc}) {
@@ -134,7 +134,7 @@ func newTransposedWindow(c *Call, in, kernel []int) (*window, error) {
 	}
 	for i := range in {
 		if kernel[i] < 1 || extra[i] < 0 || extra[i] > maxElems {
-			return nil, c.Invalid("kernel %v with output_padding %v", kernel, extra)
+			return nil, c.Invalid("kernel_shape is %v and output_padding %v, want numbers from 1 and from 0 to %d", kernel, extra, maxElems)
 		}
 		full := room(w.stride[i], in[i]) - w.stride[i] + extra[i] + room(kernel[i]-1, w.dilation[i]) + 1
 		size := 0

@@ -180,7 +180,7 @@ func lowerEinsum(c *Call) (*Kernel, error) {
 	dtype := c.In[0].DType
 	for i := range c.In {
 		if c.In[i].Absent || c.In[i].DType != dtype {
-			return nil, c.Invalid("input %d is not %v as the first", i, dtype)
+			return nil, c.Invalid("input %d is %v, want %v as the first", i, c.In[i].Type, dtype)
 		}
 	}
 	if !multiplies(dtype) {

@@ -93,7 +93,7 @@ func lowerDFT(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	if axis == rank-1 {
-		return nil, c.Invalid("axis %d holds the parts of a number", axis)
+		return nil, c.Invalid("axis is %d, want one before the last, which holds the parts of a number", axis)
 	}
 	inverse, half := c.Int("inverse", 0) != 0, c.Int("onesided", 0) != 0
 	n := x.Shape[axis]
@@ -104,7 +104,7 @@ func lowerDFT(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	if n < 1 || n > maxElems/16 {
-		return nil, c.Invalid("transforms %d numbers", n)
+		return nil, c.Invalid("transforms %d numbers, want 1 to %d", n, maxElems/16)
 	}
 	kept, parts := n, 2
 	mirrored := inverse && half
@@ -182,7 +182,7 @@ func lowerSTFT(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	if step < 1 || n < 1 || n > x.Shape[1] || c.Has(2) && c.In[2].Shape[0] != n {
-		return nil, c.Invalid("cuts frames of %d in steps of %d out of %v", n, step, x)
+		return nil, c.Invalid("cuts frames of %d in steps of %d out of %v, want frames as long as the window and no longer than the signal, and steps from 1", n, step, x)
 	}
 	frames, kept := (x.Shape[1]-n)/step+1, n
 	if c.Int("onesided", 1) != 0 {
@@ -237,7 +237,7 @@ func lowerWindow(c *Call) (*Kernel, error) {
 		return nil, c.Unsupported("makes elements of %v", to)
 	}
 	if n < 0 || n > maxElems/8 {
-		return nil, c.Invalid("the size is %d", n)
+		return nil, c.Invalid("the size is %d, want 0 to %d", n, maxElems/8)
 	}
 	a := map[string][3]float64{
 		"HannWindow":     {0.5, 0.5, 0},
@@ -286,7 +286,7 @@ func lowerMelWeightMatrix(c *Call) (*Kernel, error) {
 	case !isNumber(to):
 		return nil, c.Unsupported("makes elements of %v", to)
 	case !(mels >= 1 && mels <= 1<<20 && length >= 1 && length <= 1<<20 && rate >= 1 && rate <= math.MaxFloat32 && low >= 0 && high > low && high <= rate/2):
-		return nil, c.Invalid("%v filters from %v to %v Hz over a transform of %v at %v Hz", mels, low, high, length, rate)
+		return nil, c.Invalid("%v filters from %v to %v Hz over a transform of %v at %v Hz, want at most 2²⁰ of both and 0 to half the rate, rising", mels, low, high, length, rate)
 	}
 	n, bins := int(mels), int(length)/2+1
 	wide := Type{DType: onnx.Double, Shape: []int{bins, n}}

@@ -27,7 +27,7 @@ func lowerGridSample(c *Call) (*Kernel, error) {
 	}
 	for _, d := range x.Shape[2:] {
 		if d == 0 {
-			return nil, c.Invalid("samples %v, which is empty", x)
+			return nil, c.Invalid("samples %v, which is empty, want an image", x)
 		}
 	}
 	s := &gridSampler{in: x.Shape[2:], align: c.Int("align_corners", 0) != 0}
@@ -217,11 +217,11 @@ func lowerAffineGrid(c *Call) (*Kernel, error) {
 	t := c.In[0].Type
 	n := len(size) - 2
 	if n != 2 && n != 3 || len(t.Shape) != 3 || t.Shape[0] != size[0] || t.Shape[1] != n || t.Shape[2] != n+1 {
-		return nil, c.Invalid("maps %v to size %v", t, size)
+		return nil, c.Invalid("maps %v to size %v, want N×2×3 matrices and 4 numbers, or N×3×4 and 5", t, size)
 	}
 	for _, d := range size {
 		if d < 0 || d > maxElems {
-			return nil, c.Invalid("size is %v", size)
+			return nil, c.Invalid("size is %v, want numbers from 0 to %d", size, maxElems)
 		}
 	}
 	out := Type{DType: t.DType, Shape: append(append([]int{size[0]}, size[2:]...), n)}

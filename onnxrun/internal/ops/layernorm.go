@@ -56,7 +56,7 @@ func lowerRowNorm(c *Call, rms bool) (*Kernel, error) {
 	}
 	// stash_type asks for float32 (1) at least; everything here has that.
 	if stash := c.Int("stash_type", 1); stash != int(onnx.Float) && stash != int(onnx.Double) && stash != int(onnx.BFloat16) && stash != int(onnx.Float16) {
-		return nil, c.Invalid("stash_type is %d", stash)
+		return nil, c.Invalid("stash_type is %d, want a float type", stash)
 	}
 	v := &rowNorm{
 		x: x, axis: axis, rows: elems(x.Shape[:axis]), size: elems(x.Shape[axis:]),

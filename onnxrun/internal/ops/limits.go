@@ -49,7 +49,7 @@ func (c *Call) checkSize(t Type) error {
 	n, most := 1, c.most()
 	for _, d := range t.Shape {
 		if d < 0 {
-			return c.Invalid("has an output of shape %v", t.Shape)
+			return c.Invalid("has an output of shape %v, want dimensions from 0", t.Shape)
 		}
 		if d > 0 && n > most/d {
 			return c.tooLarge(int64(room(n, d)))

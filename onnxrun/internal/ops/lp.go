@@ -164,7 +164,7 @@ func lowerLRN(c *Call) (*Kernel, error) {
 	t := c.In[0].Type
 	size := c.Int("size", 0)
 	if len(t.Shape) < 2 || size < 1 || size > maxElems {
-		return nil, c.Invalid("normalises %v over %d channels", t, size)
+		return nil, c.Invalid("normalises %v over %d channels, want two dimensions or more and 1 to %d channels", t, size, maxElems)
 	}
 	alpha, beta, bias := float64(c.Float("alpha", 1e-4)), float64(c.Float("beta", 0.75)), float64(c.Float("bias", 1))
 	f := func(x, sum float64) float64 { return x / math.Pow(bias+alpha/float64(size)*sum, beta) }

@@ -20,7 +20,7 @@ func lowerMatMul(c *Call) (*Kernel, error) {
 		return nil, c.Invalid("the operands are %v", a.DType)
 	}
 	if len(a.Shape) == 0 || len(b.Shape) == 0 {
-		return nil, c.Invalid("an operand is a scalar")
+		return nil, c.Invalid("an operand is a scalar, want vectors or matrices")
 	}
 	as, bs := a.Shape, b.Shape
 	if len(as) == 1 {

@@ -102,7 +102,7 @@ func lowerOneHot(c *Call) (*Kernel, error) {
 	caster(d, c.In[1].Const)(0, 1)
 	depth := Data[int64](d)[0]
 	if depth < 0 || depth > maxElems {
-		return nil, c.Invalid("depth is %d", depth)
+		return nil, c.Invalid("depth is %d, want 0 to %d", depth, maxElems)
 	}
 	in := c.In[0].Type
 	axis, err := c.Axis(c.Int("axis", -1), len(in.Shape)+1)

@@ -57,7 +57,7 @@ func (v *channelNorm) parameters(c *Call, n int, inputs ...int) error {
 			return c.Invalid("input %d has shape %v, want [%d]", i, t.Shape, n)
 		}
 		if t.DType != v.x.DType && !(IsFloat32(t.DType) && IsFloat32(v.x.DType)) {
-			return c.Invalid("input %d is %v, the image %v", i, t.DType, v.x.DType)
+			return c.Invalid("input %d is %v, want %v as the image", i, t.DType, v.x.DType)
 		}
 	}
 	return nil
@@ -123,7 +123,7 @@ func lowerGroupNorm(c *Call) (*Kernel, error) {
 	}
 	v.groups = c.Int("num_groups", 0)
 	if v.groups < 1 || v.channels%v.groups != 0 {
-		return nil, c.Invalid("num_groups is %d for %d channels", v.groups, v.channels)
+		return nil, c.Invalid("num_groups is %d, want a number that divides the %d channels", v.groups, v.channels)
 	}
 	n := v.channels
 	if c.Version() < 21 {

@@ -206,7 +206,7 @@ func (c *Call) DType(name string, def onnx.DType) (onnx.DType, error) {
 	}
 	d, ok := onnx.DTypeOf(a.Int)
 	if !ok {
-		return 0, c.Invalid("%s is %d, which is no element type of ONNX", name, a.Int)
+		return 0, c.Invalid("%s is %d, want an element type of ONNX", name, a.Int)
 	}
 	return d, nil
 }

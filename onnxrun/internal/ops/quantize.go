@@ -60,7 +60,7 @@ func (c *Call) scales() (*scales, error) {
 	}
 	want := slices.Clone(x.Shape)
 	if s.block < 0 {
-		return nil, c.Invalid("block_size is %d", s.block)
+		return nil, c.Invalid("block_size is %d, want 0 or more", s.block)
 	}
 	s.blocks = (s.n + s.block - 1) / s.block
 	want[axis] = s.blocks
@@ -439,7 +439,7 @@ func lowerIntegerConv(c *Call) (*Kernel, error) {
 	x, w := c.In[p.a].Type, c.In[p.b].Type
 	groups := c.Int("group", 1)
 	if len(x.Shape) < 3 || len(w.Shape) != len(x.Shape) || groups < 1 || room(w.Shape[1], groups) != x.Shape[1] || w.Shape[0]%groups != 0 {
-		return nil, c.Invalid("convolves %v with %v in %d groups", x, w, groups)
+		return nil, c.Invalid("convolves %v with %v in %d groups, want weights of as many dimensions and groups that divide the channels", x, w, groups)
 	}
 	if ks := c.Ints("kernel_shape"); ks != nil && !slices.Equal(ks, w.Shape[2:]) {
 		return nil, c.Invalid("kernel_shape is %v, the weights are %v", ks, w.Shape)

@@ -67,7 +67,7 @@ func lowerRecurrent(c *Call) (*Kernel, error) {
 	}
 	r.hidden = c.In[recR].Shape[2]
 	if n := c.Int("hidden_size", r.hidden); n != r.hidden {
-		return nil, c.Invalid("hidden_size is %d, the weights are %v", n, c.In[recR].Type)
+		return nil, c.Invalid("hidden_size is %d, want the %d of the weights", n, r.hidden)
 	}
 	state := []int{r.directions, r.batch, r.hidden}
 	if r.batchFirst {
@@ -91,7 +91,7 @@ func lowerRecurrent(c *Call) (*Kernel, error) {
 	}
 	r.linear, r.coupled = c.Int("linear_before_reset", 0) != 0, c.Int("input_forget", 0) != 0
 	if r.clip = float64(c.Float("clip", 0)); r.clip < 0 {
-		return nil, c.Invalid("clip is %v", r.clip)
+		return nil, c.Invalid("clip is %v, want 0 or more", r.clip)
 	}
 	var err error
 	if r.acts, err = r.activations(c); err != nil {

@@ -151,7 +151,7 @@ func lowerUnsqueeze(c *Call) (*Kernel, error) {
 		return nil, err
 	}
 	if !c.Has(1) && c.Node.Attrs["axes"].Kind == 0 {
-		return nil, c.Invalid("axes is missing")
+		return nil, c.Invalid("has neither an input nor an attribute axes, want one")
 	}
 	shape := make([]int, len(in)+count)
 	for i := range shape {

@@ -50,7 +50,7 @@ func lowerRoiAlign(c *Call) (*Kernel, error) {
 		return nil, c.Invalid("coordinate_transformation_mode is %q, want half_pixel or output_half_pixel", mode)
 	}
 	if r.rows < 1 || r.cols < 1 || r.sampling < 0 || r.sampling > 1<<10 || r.height == 0 || r.width == 0 {
-		return nil, c.Invalid("samples %d times in %d×%d cells of %v", r.sampling, r.rows, r.cols, x)
+		return nil, c.Invalid("samples %d times in %d×%d cells of %v, want 0 to 1024 times, 1×1 cells or more and an image", r.sampling, r.rows, r.cols, x)
 	}
 	out := Type{DType: x.DType, Shape: []int{rois.Shape[0], r.channels, r.rows, r.cols}}
 	if err := c.checkSize(out); err != nil {
@@ -172,7 +172,7 @@ func lowerDeformConv(c *Call) (*Kernel, error) {
 	groups, offGroups := c.Int("group", 1), c.Int("offset_group", 1)
 	if len(w.Shape) != 4 || groups < 1 || offGroups < 1 || x.Shape[1]%offGroups != 0 ||
 		room(w.Shape[1], groups) != x.Shape[1] || w.Shape[0]%groups != 0 {
-		return nil, c.Invalid("convolves %v with %v in %d groups and %d groups of offsets", x, w, groups, offGroups)
+		return nil, c.Invalid("convolves %v with %v in %d groups and %d groups of offsets, want two axes and groups that divide the channels", x, w, groups, offGroups)
 	}
 	if ks := c.Ints("kernel_shape"); ks != nil && !slices.Equal(ks, w.Shape[2:]) {
 		return nil, c.Invalid("kernel_shape is %v, the weights are %v", ks, w.Shape)
@@ -250,6 +250,9 @@ func deformConv[T float](m Memory, d *deform) []Task {
 				ly, lx := y-y0, x-x0
 				v := (1-ly)*((1-lx)*float64(pixel(plane, y0, x0))+lx*float64(pixel(plane, y0, x0+1))) +
 					ly*((1-lx)*float64(pixel(plane, y0+1, x0))+lx*float64(pixel(plane, y0+1, x0+1)))
+				if math.IsInf(y, 0) || math.IsInf(x, 0) { // outside
+					v = 0
+				}
 				v *= float64(weights[(oc*depth+k)*taps+t])
 				if mask != nil {
 					v *= float64(mask[(g*taps+t)*places+o])

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -67,6 +68,18 @@ func TestDeformConv(t *testing.T) {
 	}
 	tc = testCall{op: "DeformConv", attrs: attrs, in: []*Tensor{x, w, off, b, mask}}
 	agree(t, tc, tc.mustRun(t)[0], refOf(conv), 1e-5)
+	// However far outside there is zero; an offset that is no number gives none.
+	for offset, outside := range map[float64]bool{math.Inf(1): true, math.Inf(-1): true, -math.MaxFloat32: true, math.MaxFloat32: true, math.NaN(): false} {
+		for i := range Data[float32](off) {
+			Data[float32](off)[i] = float32(offset)
+		}
+		for i, v := range Data[float32](tc.mustRun(t)[0]) {
+			bias := Data[float32](b)[i/elems(conv.Shape[2:])%6]
+			if outside && v != bias || !outside && v == v {
+				t.Fatalf("offsets of %v give %v, the bias is %v", offset, v, bias)
+			}
+		}
+	}
 	tc.in[2] = randn(r, 2, 11, conv.Shape[2], conv.Shape[3])
 	tc.mustFail(t, true)
 }

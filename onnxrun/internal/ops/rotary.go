@@ -31,7 +31,7 @@ func lowerRotary(c *Call) (*Kernel, error) {
 		r.dims = r.x.size
 	}
 	if r.dims < 0 || r.dims > r.x.size || r.dims%2 != 0 {
-		return nil, c.Invalid("%d of %d elements cannot be turned in pairs", r.dims, r.x.size)
+		return nil, c.Invalid("rotary_embedding_dim is %d, want an even number up to the %d elements of a head", r.dims, r.x.size)
 	}
 	cos, sin := c.In[1].Shape, c.In[2].Shape
 	want := []int{r.x.batch, r.x.length, r.dims / 2}

@@ -20,7 +20,7 @@ func (c *Call) merge() (string, error) {
 		return "", c.Invalid("reduction is %q, want none, add, mul, min or max", r)
 	}
 	if r != "none" && !isNumber(c.In[0].DType) {
-		return "", c.Invalid("reduction is %q with elements of %v", r, c.In[0].DType)
+		return "", c.Invalid("reduction is %q with elements of %v, want numbers", r, c.In[0].DType)
 	}
 	return r, nil
 }

@@ -45,7 +45,7 @@ func lowerConstantOfShape(c *Call) (*Kernel, error) {
 	var value *Tensor
 	if a, ok := c.Node.Attrs["value"]; ok {
 		if a.Tensor == nil || elems(a.Tensor.Shape) != 1 {
-			return nil, c.Invalid("value has not one element")
+			return nil, c.Invalid("value has another number of elements, want 1")
 		}
 		if !isStored(a.Tensor.DType) {
 			return nil, c.Unsupported("value is of %v", a.Tensor.DType)
@@ -132,7 +132,7 @@ func floatRange[T float](c *Call) (*Kernel, error) {
 	n := math.Ceil((float64(limit) - float64(start)) / float64(delta))
 	switch {
 	case delta == 0 || n != n:
-		return nil, c.Invalid("counts from %v to %v by %v", start, limit, delta)
+		return nil, c.Invalid("counts from %v to %v by %v, want finite numbers and a step that is not 0", start, limit, delta)
 	case n > maxRange:
 		return nil, &onnx.LimitError{Node: c.Node.Where(), What: "elements of a range", Got: int64(min(n, 1<<62)), Max: maxRange}
 	}
@@ -148,7 +148,7 @@ func integerRange[T integer](c *Call) (*Kernel, error) {
 	var n uint64 // the distance does not overflow an unsigned number
 	switch {
 	case delta == 0:
-		return nil, c.Invalid("counts from %v to %v by %v", start, limit, delta)
+		return nil, c.Invalid("counts from %v to %v by %v, want finite numbers and a step that is not 0", start, limit, delta)
 	case delta > 0 && limit > start:
 		n = (uint64(limit)-uint64(start)-1)/uint64(delta) + 1
 	case delta < 0 && limit < start:

@@ -25,7 +25,7 @@ func lowerSlice(c *Call) (*Kernel, error) {
 			len(starts), len(ends), len(axes), len(steps))
 	}
 	if len(starts) > len(in.Shape) {
-		return nil, c.Invalid("starts has %d elements, but the input has rank %d", len(starts), len(in.Shape))
+		return nil, c.Invalid("starts has %d elements, want at most the %d axes of the input", len(starts), len(in.Shape))
 	}
 	out := Type{DType: in.DType, Shape: make([]int, len(in.Shape))}
 	copy(out.Shape, in.Shape)

@@ -451,7 +451,7 @@ func find(n *onnx.Node) (*operator, error) {
 		case !ok:
 			return nil, unsupported(n, "attribute %q is not known", name)
 		case a.Kind != rule.kind:
-			return nil, invalid(n, "attribute %q has kind %d, want %d", name, a.Kind, rule.kind)
+			return nil, invalid(n, "attribute %q has kind %v, want %v", name, a.Kind, rule.kind)
 		}
 	}
 	for _, name := range v.needed {

@@ -19,7 +19,7 @@ func lowerMaxUnpool(c *Call) (*Kernel, error) {
 	}
 	size := c.Ints("kernel_shape")
 	if n < 1 || len(size) != n {
-		return nil, c.Invalid("kernel_shape is %v for %v", size, x)
+		return nil, c.Invalid("kernel_shape is %v for %v, want a number for each axis after the first two", size, x)
 	}
 	step, err := positives(c, "strides", n)
 	if err != nil {
@@ -34,7 +34,7 @@ func lowerMaxUnpool(c *Call) (*Kernel, error) {
 	pooled := slices.Clone(x.Shape)
 	for i := range n {
 		if size[i] < 1 || size[i] > maxElems {
-			return nil, c.Invalid("the windows are %v", size)
+			return nil, c.Invalid("kernel_shape is %v, want numbers from 1 to %d", size, maxElems)
 		}
 		pooled[2+i] = room(x.Shape[2+i], step[i]) - step[i] + size[i] - begin[i] - end[i]
 		if pooled[2+i] < 0 {
@@ -51,7 +51,7 @@ func lowerMaxUnpool(c *Call) (*Kernel, error) {
 		shape = given
 	}
 	if len(shape) != len(pooled) {
-		return nil, c.Invalid("the output is to have shape %v", shape)
+		return nil, c.Invalid("the output is to have shape %v, want %d dimensions", shape, len(pooled))
 	}
 	for i, d := range shape {
 		if d < pooled[i] || d > maxElems {
@@ -103,7 +103,7 @@ func lowerCol2Im(c *Call) (*Kernel, error) {
 	}
 	for _, d := range image {
 		if d < 1 || d > maxElems {
-			return nil, c.Invalid("the image has shape %v", image)
+			return nil, c.Invalid("the image has shape %v, want numbers from 1 to %d", image, maxElems)
 		}
 	}
 	w, err := newWindow(c, image, block, false)
@@ -113,7 +113,7 @@ func lowerCol2Im(c *Call) (*Kernel, error) {
 	taps := 1
 	for _, b := range block {
 		if b > maxElems/taps {
-			return nil, c.Invalid("blocks are %v", block)
+			return nil, c.Invalid("blocks are %v, want at most %d elements", block, maxElems)
 		}
 		taps *= b
 	}

@@ -58,8 +58,8 @@ func (g *graph) fuse() error {
 // differentiation these are the nodes that have a derivative: it is then taken of
 // one GroupNorm instead of seven nodes, and nothing in between is kept for it.
 func (g *graph) join(want func(*node) bool) error {
+	m := newMatcher(g)
 	for _, f := range fusions {
-		m := newMatcher(g)
 		for i, n := range g.nodes {
 			if n.out[0] == nil { // only later outputs are read: no pattern ends so
 				continue
@@ -82,6 +82,7 @@ func (g *graph) join(want func(*node) bool) error {
 			m.maker[fused.out[0]] = fused
 		}
 		g.sweep()
+		m.read(g)
 	}
 	return nil
 }
@@ -116,6 +117,15 @@ func (m *matcher) made(v *value) *node {
 
 func newMatcher(g *graph) *matcher {
 	m := &matcher{map[*value]*node{}, map[*value]int{}, map[*value]*node{}, g.packs, reach}
+	m.read(g)
+	return m
+}
+
+// read makes m answer for g as it is now.
+func (m *matcher) read(g *graph) {
+	clear(m.maker)
+	clear(m.readers)
+	clear(m.reader)
 	for _, n := range g.nodes {
 		for _, v := range n.out {
 			if v != nil {
@@ -130,7 +140,6 @@ func newMatcher(g *graph) *matcher {
 	for _, v := range g.out {
 		m.readers[v]++
 	}
-	return m
 }
 
 // from is the node that makes v, when it is the given operator and v has that

@@ -3,7 +3,9 @@ package plan
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,17 +163,20 @@ func TestRunStopsWithinAPart(t *testing.T) {
 
 	at := len(m.tasks) / 2
 	kept := m.tasks[at]
-	for _, parts := range []int{1, 1000} {
+	for _, parts := range []int{1, 1000, math.MaxInt32} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var begun, after atomic.Int32
-		m.tasks[at] = task{parts, m.untilDone(func(int, int) {
+		m.tasks[at] = m.untilDone(ops.Task{Parts: parts, Run: func(int, int) {
 			switch n, last := begun.Add(1), int32(min(parts, 10)); {
 			case n == last:
 				cancel()
 			case n > last: // begun by another worker while the tenth cancelled
 				<-ctx.Done()
 			}
-		}), kept.step}
+		}}, kept.step)
+		if m.tasks[at].parts > mostParts {
+			t.Errorf("%d parts to leave out one by one", m.tasks[at].parts)
+		}
 		next := m.tasks[at+1]
 		m.tasks[at+1] = task{1, func(int, int) { after.Add(1) }, next.step}
 		if err := m.Run(ctx); !errors.Is(err, context.Canceled) {
@@ -194,6 +199,20 @@ func TestRunStopsWithinAPart(t *testing.T) {
 	cancel()
 	if _, err := pl.fresh(cancelled); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Parts that are shared out together are all done, each once.
+func TestPartsTogether(t *testing.T) {
+	for _, parts := range []int{1, mostParts, mostParts + 1, 3*mostParts - 1} {
+		done := make([]int, parts)
+		task := new(Machine).untilDone(ops.Task{Parts: parts, Run: func(part, worker int) { done[part] += worker }}, 0)
+		for part := range task.parts {
+			task.run(part, 1)
+		}
+		if i := slices.IndexFunc(done, func(n int) bool { return n != 1 }); i >= 0 {
+			t.Errorf("of %d parts number %d is done %d times", parts, i, done[i])
+		}
 	}
 }
 

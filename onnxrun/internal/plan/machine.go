@@ -100,21 +100,30 @@ func (pl *Plan) newMachine(ctx context.Context) (*Machine, error) {
 		}
 		for _, t := range tasks {
 			if t.Parts > 0 {
-				m.tasks = append(m.tasks, task{t.Parts, m.untilDone(t.Run), i})
+				m.tasks = append(m.tasks, m.untilDone(t, i))
 			}
 		}
 	}
 	return m, nil
 }
 
-// untilDone is a task's function that leaves out the parts not begun when the
-// context of the run is done.
-func (m *Machine) untilDone(run func(part, worker int)) func(part, worker int) {
-	return func(part, worker int) {
-		if !m.stopped() {
-			run(part, worker)
+// mostParts is how many parts the threads share out: there are up to 2³¹, and to leave
+// out each by itself would take longer than a cancelled run may.
+const mostParts = 1 << 16
+
+// untilDone is a task of a step that leaves out the parts not begun when the context of
+// the run is done.
+func (m *Machine) untilDone(t ops.Task, step int) task {
+	each := (t.Parts-1)/mostParts + 1
+	return task{(t.Parts-1)/each + 1, func(part, worker int) {
+		first := part * each
+		for p := range min(each, t.Parts-first) {
+			if m.stopped() {
+				return
+			}
+			t.Run(first+p, worker)
 		}
-	}
+	}, step}
 }
 
 // stopped reports whether the context of the run is done.

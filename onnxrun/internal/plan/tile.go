@@ -216,9 +216,9 @@ func (pl *Plan) newTiled(ctx context.Context) (*Machine, error) {
 		workers[i] = w
 	}
 	rows, n := pl.Outputs[0].Shape[0], pl.tile.Outputs[0].Shape[0]
-	m.tasks = []task{{parts: (rows + n - 1) / n, run: m.untilDone(func(part, worker int) {
+	m.tasks = []task{m.untilDone(ops.Task{Parts: (rows + n - 1) / n, Run: func(part, worker int) {
 		workers[worker].tile(m, part*n, min(n, rows-part*n))
-	})}}
+	}}, 0)}
 	m.tiles = workers
 	return m, nil
 }
