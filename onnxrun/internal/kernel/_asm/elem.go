@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -20,6 +21,15 @@ type elemOp struct {
 	p, q bool   // has scalars
 	left bool   // reports arguments out of range
 	body func(e *em, x, y, p, q vec) vec
+	then func(e *em, x, y vec) vec // what follows body and takes its result, y, where one chain would be too long
+}
+
+// value is body and what follows.
+func (o *elemOp) value(e *em, x, y, p, q vec) vec {
+	if o.then != nil {
+		return o.then(e, x, o.body(e, x, y, p, q))
+	}
+	return o.body(e, x, y, p, q)
 }
 
 type vec = reg.VecVirtual
@@ -347,9 +357,48 @@ func (e *em) expUpTo(x vec, most float64) vec {
 }
 
 // sigmoid(x) = e/(1+e), e = exp(x), loses nothing for negative x.
-func (e *em) sigmoid(x vec) vec {
-	y := e.expUpTo(x, 88)
-	return e.div(y, e.add(y, e.c(1)))
+func (e *em) sigmoidExp(x vec) vec { return e.expUpTo(x, 88) }
+func (e *em) sigmoidOf(y vec) vec  { return e.div(y, e.add(y, e.c(1))) }
+
+// inFours is a loop, on AVX-512, over four vectors of 64 bytes at a time while there
+// are as many: dst = then(x, first(x)) with x = load(i) the i'th from src on. n counts
+// vectors in units. The first step of the next four goes between the second steps of
+// these: emitted one after the other, a vector's whole chain would wait in the
+// machine's queue, which then holds too few vectors to keep its ports busy.
+func (e *em) inFours(dst, src, n reg.Register, unit uint8, load func(i int) vec, first func(x vec) vec, then func(x, y vec) vec) {
+	const count = 4
+	four := operand.U32(count * int(unit))
+	advance := func(r reg.Register) { e.ADDQ(operand.U32(64*count), r) }
+	at := func(i int) operand.Mem { return operand.Mem{Base: dst, Disp: 64 * i} }
+	e.SUBQ(four, n)
+	e.JLT(operand.LabelRef("few"))
+	var xs, ys [count]vec
+	for i := range xs {
+		xs[i] = load(i)
+		ys[i] = first(xs[i])
+	}
+	advance(src)
+	e.SUBQ(four, n)
+	e.JLT(operand.LabelRef("last"))
+	e.Label("fours")
+	for i := range xs {
+		x := load(i)
+		y := first(x)
+		e.VMOVUPS(then(xs[i], ys[i]), at(i))
+		e.VMOVAPS(x, xs[i])
+		e.VMOVAPS(y, ys[i])
+	}
+	advance(src)
+	advance(dst)
+	e.SUBQ(four, n)
+	e.JGE(operand.LabelRef("fours"))
+	e.Label("last")
+	for i := range xs {
+		e.VMOVUPS(then(xs[i], ys[i]), at(i))
+	}
+	advance(dst)
+	e.Label("few")
+	e.ADDQ(four, n)
 }
 
 // gelu(x) = max(x, 0) - |x|·Φ(-|x|), Φ by eight polynomials in the distance to
@@ -520,8 +569,10 @@ var elemOps = []elemOp{
 	{name: "Exp", body: func(e *em, x, y, p, q vec) vec { return e.exp(x) }},
 	{name: "ExpSub", p: true, body: func(e *em, x, y, p, q vec) vec { return e.exp(e.sub(x, p)) }},
 	{name: "Log", body: func(e *em, x, y, p, q vec) vec { return e.log(x) }},
-	{name: "Sigmoid", body: func(e *em, x, y, p, q vec) vec { return e.sigmoid(x) }},
-	{name: "SiLU", body: func(e *em, x, y, p, q vec) vec { return e.mul(x, e.sigmoid(x)) }},
+	{name: "Sigmoid", body: func(e *em, x, y, p, q vec) vec { return e.sigmoidExp(x) },
+		then: func(e *em, x, y vec) vec { return e.sigmoidOf(y) }},
+	{name: "SiLU", body: func(e *em, x, y, p, q vec) vec { return e.sigmoidExp(x) },
+		then: func(e *em, x, y vec) vec { return e.mul(x, e.sigmoidOf(y)) }},
 	{name: "Tanh", body: func(e *em, x, y, p, q vec) vec { return e.tanh(x) }},
 	{name: "Elu", p: true, body: func(e *em, x, y, p, q vec) vec { return e.pick(gt, x, e.c(0), x, e.mul(e.expm1(x), p)) }},
 	{name: "Softplus", body: func(e *em, x, y, p, q vec) vec { return e.softplus(x) }},
@@ -530,6 +581,10 @@ var elemOps = []elemOp{
 	{name: "GeluTanh", body: func(e *em, x, y, p, q vec) vec { return e.gelu(x, "geluTanh", &geluTanhRows) }},
 	{name: "Sin", left: true, body: func(e *em, x, y, p, q vec) vec { return e.sincos(x, false) }},
 	{name: "Cos", left: true, body: func(e *em, x, y, p, q vec) vec { return e.sincos(x, true) }},
+}
+
+func elemOpNamed(name string) *elemOp {
+	return &elemOps[slices.IndexFunc(elemOps, func(o elemOp) bool { return o.name == name })]
 }
 
 func (o *elemOp) fname(avx512 bool) string {
@@ -553,8 +608,8 @@ func elem(c *build.Context) {
 		e.reduceSum(false)
 		e.reduceSum(true)
 		e.reduceMax()
-		e.scaleShiftLanes("scaleShiftLanes", func(e *em, x vec) vec { return x })
-		e.scaleShiftLanes("scaleShiftSiLULanes", func(e *em, x vec) vec { return e.mul(x, e.sigmoid(x)) })
+		e.scaleShiftLanes("scaleShiftLanes", nil)
+		e.scaleShiftLanes("scaleShiftSiLULanes", elemOpNamed("SiLU"))
 		e.sumLanes(false)
 		e.sumLanes(true)
 	}
@@ -632,10 +687,14 @@ func (e *em) function(o *elemOp) {
 			e.VFMADD231PS(x, y, z)
 			return z
 		}
-		return o.body(e, x, y, p, q)
+		return o.value(e, x, y, p, q)
 	}
 	if !o.acc {
-		e.keep(func(e *em) { o.body(e, e.v(), e.v(), e.v(), e.v()) })
+		e.keep(func(e *em) { o.value(e, e.v(), e.v(), e.v(), e.v()) })
+	}
+	if o.then != nil && e.avx512 {
+		e.inFours(dst, a, n, 16, func(i int) vec { return e.load(operand.Mem{Base: a, Disp: 64 * i}) },
+			func(x vec) vec { return o.body(e, x, nil, p, q) }, func(x, y vec) vec { return o.then(e, x, y) })
 	}
 	e.SUBQ(operand.U8(width), n)
 	e.JLT(operand.LabelRef("tail"))

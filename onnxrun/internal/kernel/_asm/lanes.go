@@ -12,9 +12,9 @@ func (e *em) suffix() string {
 	return "AVX2"
 }
 
-// scaleShiftLanes writes body(src·scale + shift), n ≥ 1 pixels of 16 lanes, each
-// lane with its own scale and shift.
-func (e *em) scaleShiftLanes(name string, body func(e *em, x vec) vec) {
+// scaleShiftLanes writes src·scale + shift, n ≥ 1 pixels of 16 lanes, each lane with
+// its own scale and shift; or the function act of that.
+func (e *em) scaleShiftLanes(name string, act *elemOp) {
 	name += e.suffix()
 	function(e.Context, name, "func(dst, src, scale, shift *float32, n int)", name+" works on n ≥ 1 pixels of 16 lanes.")
 	dst := e.Load(e.Param("dst"), e.GP64())
@@ -31,16 +31,28 @@ func (e *em) scaleShiftLanes(name string, body func(e *em, x vec) vec) {
 		p[i] = e.load(operand.Mem{Base: scale, Disp: i * width})
 		q[i] = e.load(operand.Mem{Base: shift, Disp: i * width})
 	}
-	e.keep(func(e *em) { body(e, e.v()) })
+	// load is the i'th vector, scaled and shifted.
+	load := func(i int) vec {
+		return e.fma(e.load(operand.Mem{Base: src, Disp: i * width}), p[i%parts], q[i%parts])
+	}
+	value := func(e *em, x vec) vec { return x }
+	if act != nil {
+		value = func(e *em, x vec) vec { return act.value(e, x, nil, nil, nil) }
+		e.keep(func(e *em) { value(e, e.v()) })
+	}
+	if act != nil && e.avx512 {
+		e.inFours(dst, src, n, 1, load, func(x vec) vec { return act.body(e, x, nil, nil, nil) }, func(x, y vec) vec { return act.then(e, x, y) })
+		e.JEQ(operand.LabelRef("end"))
+	}
 	e.Label("loop")
 	for i := 0; i < parts; i++ {
-		x := e.load(operand.Mem{Base: src, Disp: i * width})
-		e.VMOVUPS(body(e, e.fma(x, p[i], q[i])), operand.Mem{Base: dst, Disp: i * width})
+		e.VMOVUPS(value(e, load(i)), operand.Mem{Base: dst, Disp: i * width})
 	}
 	e.ADDQ(operand.U8(64), src)
 	e.ADDQ(operand.U8(64), dst)
 	e.DECQ(n)
 	e.JNE(operand.LabelRef("loop"))
+	e.Label("end")
 	e.VZEROUPPER()
 	e.RET()
 }
