@@ -229,7 +229,7 @@ func (m *Machine) tile(of *Machine, row, n int) {
 	m.done = of.done
 	at := 0
 	defer func() {
-		if m.done = nil; at < len(m.tasks) { // a panic, or nobody waits any more
+		if m.done = nil; at < len(m.tasks) { // a panic
 			of.stuck.CompareAndSwap(nil, m.src(at))
 		}
 	}()
@@ -239,6 +239,7 @@ func (m *Machine) tile(of *Machine, row, n int) {
 			t.run(part, 0)
 		}
 		if m.stopped() {
+			at = len(m.tasks)
 			return
 		}
 	}

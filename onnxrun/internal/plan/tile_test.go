@@ -277,6 +277,9 @@ func TestTilesStopAndPanic(t *testing.T) {
 	if err := m.Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+	if node := m.stuck.Load(); node != nil {
+		t.Errorf("%s counts as where a panic was", node.Where())
+	}
 	if n := after.Load(); n > 2*int32(kept[0].parts) {
 		t.Errorf("%d parts begun", n)
 	}
