@@ -2,29 +2,10 @@
 
 package kernel
 
-func normRowsSIMD(dst, src, scale, bias, mean, inverse []float32, rows, n int, eps float64, centred bool) bool {
-	if isa == generic {
-		return false
+func normRowsAsm(dst, src, scale, bias, mean, inverse *float32, rows, n int, over, eps float64, centred int) {
+	if isa == avx512 {
+		normRowsAVX512(dst, src, scale, bias, mean, inverse, rows, n, over, eps, centred)
+	} else {
+		normRowsAVX2(dst, src, scale, bias, mean, inverse, rows, n, over, eps, centred)
 	}
-	var take int
-	if centred {
-		take = 1
-	}
-	at := func(x []float32, i int) *float32 {
-		if x == nil {
-			return nil
-		}
-		return &x[i]
-	}
-	over := 1 / float64(n)
-	step := max(1, simdMost/n)
-	for r := 0; r < rows; r += step {
-		k := min(step, rows-r)
-		if isa == avx512 {
-			normRowsAVX512(&dst[r*n], &src[r*n], &scale[0], at(bias, 0), at(mean, r), at(inverse, r), k, n, over, eps, take)
-		} else {
-			normRowsAVX2(&dst[r*n], &src[r*n], &scale[0], at(bias, 0), at(mean, r), at(inverse, r), k, n, over, eps, take)
-		}
-	}
-	return true
 }
