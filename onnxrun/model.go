@@ -197,43 +197,43 @@ func (m *Model) Threads() int { return m.program.Threads() }
 // When ctx is done, Run stops within a part of an operator and its error wraps
 // ctx's. That is no harm to the model: the next Run starts afresh.
 func (m *Model) Run(ctx context.Context, inputs ...Tensor) ([]Tensor, error) {
+	var out []Tensor
+	err := m.on(ctx, inputs, func(mc *plan.Machine) error {
+		if err := mc.Run(ctx); err != nil {
+			return err
+		}
+		out = make([]Tensor, len(mc.Out))
+		for i, t := range mc.Out {
+			out[i] = copyOut(m.program.Outputs[i].Name, t)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// on calls do with a machine that has the inputs.
+func (m *Model) on(ctx context.Context, inputs []Tensor, do func(*plan.Machine) error) error {
 	bound, types, err := m.bind(inputs)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	pl, err := m.planFor(ctx, types, bound)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := m.enter(); err != nil {
-		return nil, err
+		return err
 	}
 	defer m.leave()
-	mc, err := machine(ctx, pl, bound)
-	if err != nil {
-		return nil, err
-	}
-	defer pl.Release(mc)
-	if err := mc.Run(ctx); err != nil {
-		return nil, err
-	}
-	out := make([]Tensor, len(mc.Out))
-	for i, t := range mc.Out {
-		out[i] = copyOut(m.program.Outputs[i].Name, t)
-	}
-	return out, nil
-}
-
-// machine is a machine of a plan with the inputs filled in.
-func machine(ctx context.Context, pl *plan.Plan, bound []Tensor) (*plan.Machine, error) {
 	mc, err := pl.Acquire(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	defer pl.Release(mc)
 	for i, t := range bound {
 		fill(mc.In[i], t.Data)
 	}
-	return mc, nil
+	return do(mc)
 }
 
 // bind puts inputs in the model's order and checks them.

@@ -29,7 +29,7 @@ type NodeStats struct {
 }
 
 // ISA names the instruction set that the kernels of this process use:
-// "avx512", "avx2" or "generic".
+// "avx512", "avx2", "neon" or "generic".
 func ISA() string { return plan.ISA() }
 
 // Peak measures the arithmetic that one thread can do, in multiplications and
@@ -62,25 +62,8 @@ func (m *Model) Profile(ctx context.Context, inputs ...Tensor) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	bound, types, err := m.bind(inputs)
-	if err != nil {
-		return nil, err
-	}
-	pl, err := m.planFor(ctx, types, bound)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.enter(); err != nil {
-		return nil, err
-	}
-	defer m.leave()
-	mc, err := machine(ctx, pl, bound)
-	if err != nil {
-		return nil, err
-	}
-	defer pl.Release(mc)
 	times := make([]time.Duration, len(s.Nodes))
-	if err := mc.Profile(ctx, times); err != nil {
+	if err := m.on(ctx, inputs, func(mc *plan.Machine) error { return mc.Profile(ctx, times) }); err != nil {
 		return nil, err
 	}
 	for i := range times {
