@@ -2,7 +2,7 @@
 """Random models with the results that onnxruntime gives for them.
 
     python3 testdata/conformance/random_ort.py DIR --count 20000 --seed 1
-    SAMPLEONNX_RANDOM_CASES=DIR go test ./onnxrun -run RandomCases -v
+    SAMPLEONNX_RANDOM_CASES=DIR go test -count=1 ./onnxrun -run RandomCases -v
 
 Each case is one operator with random shapes, attributes and opset version, in a
 folder as the ONNX backend tests have them: model.onnx, test_data_set_0/input_*.pb
@@ -304,6 +304,8 @@ def resize(r):
         tags.append("fractional")
         if sizes == shape:
             tags.append("same_shape")
+        if any(o == i and s != 1 for s, o, i in zip(scales, sizes, shape)):
+            tags.append("same_length")
     for s, o, i in zip(scales, sizes, shape):
         at = np.arange(o)
         at = at / s if coord == "asymmetric" else at * (i - 1) / max(o - 1, 1) if coord == "align_corners" else (at + 0.5) / s - 0.5
