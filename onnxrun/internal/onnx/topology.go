@@ -16,10 +16,36 @@ import (
 // checked, in which a value's name is its index and a node's single attribute
 // is its place in g.Nodes. What onnx-go delivers is joined with the rest of
 // g.Nodes, and any disagreement is an error.
-func throughOnnxGo(ctx context.Context, g *Graph) (err error) {
+//
+// onnx-go cannot be stopped before it gives the first node, so the caller does not
+// wait for it once ctx is done: it goes on by itself, on bytes of its own, and then ends.
+func throughOnnxGo(ctx context.Context, g *Graph) error {
 	if len(g.Nodes) == 0 {
 		return nil // onnx-go refuses a graph without nodes
 	}
+	type decoded struct {
+		nodes []Node
+		err   error
+	}
+	done := make(chan decoded, 1)
+	model := topologyBytes(g)
+	go func() {
+		nodes, err := decodeTopology(ctx, g, model)
+		done <- decoded{nodes, err}
+	}()
+	select {
+	case d := <-done:
+		if d.err == nil {
+			g.Nodes = d.nodes
+		}
+		return d.err
+	case <-ctx.Done():
+		return fmt.Errorf("reading the model: %w", ctx.Err())
+	}
+}
+
+// decodeTopology is the nodes of g as onnx-go reads them from model.
+func decodeTopology(ctx context.Context, g *Graph, model []byte) (nodes []Node, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if stopped := ctx.Err(); stopped != nil {
@@ -31,20 +57,19 @@ func throughOnnxGo(ctx context.Context, g *Graph) (err error) {
 	}()
 	t := &topology{vertices: make([]vertex, 0, len(g.Values)+len(g.Outputs)+len(g.Nodes)+1), g: g, ctx: ctx}
 	m := onnxgo.NewModel(t)
-	if err := m.UnmarshalBinary(topologyBytes(g)); err != nil {
+	if err := m.UnmarshalBinary(model); err != nil {
 		if stopped := ctx.Err(); stopped != nil {
-			return fmt.Errorf("reading the model: %w", stopped)
+			return nil, fmt.Errorf("reading the model: %w", stopped)
 		}
-		return formatError("", "decoding the topology: %v", err)
+		return nil, formatError("", "decoding the topology: %v", err)
 	}
 	if len(t.nodes) != len(g.Nodes) {
-		return formatError("", "decoding the topology: %d nodes of %d", len(t.nodes), len(g.Nodes))
+		return nil, formatError("", "decoding the topology: %d nodes of %d", len(t.nodes), len(g.Nodes))
 	}
 	if !t.same(m.Input, g.Inputs) || !t.same(m.Output, g.Outputs) {
-		return formatError("", "decoding the topology: the graph's inputs or outputs differ")
+		return nil, formatError("", "decoding the topology: the graph's inputs or outputs differ")
 	}
-	g.Nodes = t.nodes
-	return nil
+	return t.nodes, nil
 }
 
 // handle is the attribute that carries a node's place in Graph.Nodes.
@@ -168,7 +193,7 @@ func (e *edge) ReversedEdge() graph.Edge { return &edge{e.to, e.from} }
 func (e *edge) Weight() float64          { return 0 }
 
 // NewNode stops the decoder when the context is done. It cannot return an error;
-// throughOnnxGo expects the panic.
+// decodeTopology expects the panic.
 func (t *topology) NewNode() graph.Node {
 	if t.ctx.Err() != nil {
 		panic("stopped")
