@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"sampleonnx/cmd/sampleonnx/internal/card"
 	"sampleonnx/onnxrun"
@@ -61,7 +60,7 @@ func (s *classFlags) fitClassifier(ctx context.Context, m *onnxrun.Model, r *rec
 	}
 	if k.TimeKind == "" {
 		if !slices.Contains([]string{"t", "sigma", "log_sigma"}, k.Time) {
-			return nil, usagef("--classifier %s: what does its input %q want? Give --classifier-time %s", name, k.Time, strings.TrimSuffix(strings.Join(card.TimeKinds(), "|"), "|none"))
+			return nil, usagef("--classifier %s: what does its input %q want? Give --classifier-time %s", name, k.Time, card.TimesOfInput())
 		}
 		k.TimeKind = k.Time
 	}

@@ -41,8 +41,8 @@ type comparedSamples struct {
 func compare(ctx context.Context, args []string, std streams) error {
 	f := flagSet("compare")
 	alpha := f.Float64("alpha", 1e-3, "probability `P` of failing by chance, of all tests together")
-	points := f.Int("points", 500, "at most `N` samples of each file in the distances, whose time is quadratic")
-	lines := f.Int("directions", 128, "`K` random directions")
+	points := f.Int("points", stats.DefaultPoints, "at most `N` samples of each file in the distances, whose time is quadratic")
+	lines := f.Int("directions", stats.DefaultDirections, "`K` random directions")
 	seed := f.Uint64P("seed", "s", 0, "`SEED` of directions and permutations")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	var config runConfig
@@ -90,7 +90,7 @@ func compare(ctx context.Context, args []string, std streams) error {
 // compareSamples compares samples of a shape, images by their features too.
 func compareSamples(ctx context.Context, a, b []float64, shape []int, o stats.Options) (comparedSamples, error) {
 	dim := elements(shape)
-	o.Points, o.Directions = cmp.Or(o.Points, 500), cmp.Or(o.Directions, 128)
+	o.Points, o.Directions = cmp.Or(o.Points, stats.DefaultPoints), cmp.Or(o.Directions, stats.DefaultDirections)
 	n := min(o.Points, len(a)/dim) + min(o.Points, len(b)/dim)
 	if err := bounded.Take(ctx, fmt.Sprintf("the distances of %d samples from each other", n), 32, n, n); err != nil {
 		return comparedSamples{}, err

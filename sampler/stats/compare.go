@@ -12,8 +12,8 @@ import (
 // Options are the settings of [Compare].
 type Options struct {
 	Alpha      float64 // what the family's p is compared with, which decides how many permutations are needed; 0 means 1e-3
-	Points     int     // at most so many samples of each set take part in tests of all pairs, whose time is quadratic; 0 means 500
-	Directions int     // of the sliced Wasserstein distance, and at most of the projections; 0 means 128
+	Points     int     // at most so many samples of each set take part in tests of all pairs, whose time is quadratic; 0 means DefaultPoints
+	Directions int     // of the sliced Wasserstein distance, and at most of the projections; 0 means DefaultDirections
 	Principal  int     // projections onto principal directions, of samples of more than 16 values
 	Seed       uint64  // of directions, permutations and halves
 
@@ -41,6 +41,12 @@ type Value struct {
 // few is the largest dimension whose elements are compared one by one; samples of more are projected.
 const few = 16
 
+// Defaults of [Options].
+const (
+	DefaultPoints     = 500
+	DefaultDirections = 128
+)
+
 // Compare tests whether two sets of samples of dim values come from one law. p is the family's: the smallest adjusted one. There must be 4 of each;
 // of few, and of a law with tails, sets of equal size are the better ones, as the tests of means then lean the least on the normal law. When ctx ends
 // it stops, and its error is returned.
@@ -54,7 +60,7 @@ const few = 16
 // Principal directions are those of both sets together. Those of one would fit it better than the other, and its variance along them be too large by
 // about the number of dimensions by that of its samples; where both have the same part in them the two sets can still be exchanged.
 func Compare(ctx context.Context, a, b []float64, dim int, o Options) (results []Result, p float64, err error) {
-	o.Alpha, o.Points, o.Directions = cmp.Or(o.Alpha, 1e-3), cmp.Or(o.Points, 500), cmp.Or(o.Directions, 128)
+	o.Alpha, o.Points, o.Directions = cmp.Or(o.Alpha, 1e-3), cmp.Or(o.Points, DefaultPoints), cmp.Or(o.Directions, DefaultDirections)
 	results = append(coordinates(ctx, a, b, dim, o), distances(ctx, a, b, dim, o)...)
 	if err := ctx.Err(); err != nil { // every loop ends early then
 		return nil, 0, err

@@ -233,7 +233,7 @@ func (m *Machine) tile(of *Machine, row, n int) {
 			of.stuck.CompareAndSwap(nil, m.src(at))
 		}
 	}()
-	for at = range m.tasks {
+	for ; at < len(m.tasks); at++ {
 		t := &m.tasks[at]
 		for part := range t.parts {
 			t.run(part, 0)
@@ -243,7 +243,6 @@ func (m *Machine) tile(of *Machine, row, n int) {
 			return
 		}
 	}
-	at = len(m.tasks)
 	for i, t := range m.Out {
 		copyRows(of.Out[i], row, t, 0, n)
 	}

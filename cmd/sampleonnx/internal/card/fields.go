@@ -117,6 +117,11 @@ func TimeKinds() []string {
 	return []string{"sigma", "log_sigma", "log_sigma_4", "log_half_sigma", "t", "t_scaled", "index", "index_desc", "atan", "none"}
 }
 
+// TimesOfInput names, for a message, those that a network with a time input may want.
+func TimesOfInput() string {
+	return strings.Join(slices.DeleteFunc(TimeKinds(), func(kind string) bool { return kind == "none" }), "|")
+}
+
 // SDEs are the forward processes.
 func SDEs() []string { return []string{"ve", "vp", "subvp", "ddpm", "edm", "flow"} }
 

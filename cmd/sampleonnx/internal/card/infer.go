@@ -249,7 +249,7 @@ func (c *Card) Check() error {
 	case !c.Has("time_kind") && strings.HasPrefix(c.TimeDType, "int"):
 		return missing("in which direction the integer input "+c.Time+" counts", "--set time_kind=index (0 is the largest noise) or --set time_kind=index_desc")
 	case !c.Has("time_kind"):
-		return missing("what the input "+c.Time+" wants", "--set time_kind="+strings.TrimSuffix(strings.Join(TimeKinds(), "|"), "|none"))
+		return missing("what the input "+c.Time+" wants", "--set time_kind="+TimesOfInput())
 	case c.TimeKind == "t_scaled" && !c.Has("time_scale"):
 		return missing("by what t is scaled", "--set time_scale=999")
 	case !c.Has("sde"):
