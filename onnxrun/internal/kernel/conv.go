@@ -191,7 +191,7 @@ func (c *Conv) Run(dst, src, packed, bias, add []float32, group0, group1, y0, y1
 		need("Conv.Run add", len(add), c.Add.extent(&c.Window, c.OC))
 	}
 	for g := group0; g < group1; g++ {
-		weights := packed[g*c.steps*PanelCols : (g+1)*c.steps*PanelCols]
+		weights := packed[g*c.steps*PanelCols:]
 		b := 2 * g
 		s0, s1 := c.reach(b)
 		cols := Block
@@ -242,6 +242,7 @@ func (c *Conv) blocks(dst, src, weights, bias, add []float32, block, cols, first
 					t.bias = lane[:]
 				}
 			}
+			t.fetch(weights, (s1-first)*c.kseg*PanelCols, (s1-s0)*c.kseg*PanelCols, c.OW, (yb-ya)*(s1-s0)*c.kseg)
 			last := s1 == end
 			if last && act == ActRelu && c.Scale == 1 {
 				t.relu = 1

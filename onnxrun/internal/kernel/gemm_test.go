@@ -193,6 +193,33 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
+// BenchmarkGemmCold is a layer of a network too large for a core's own caches: every
+// product finds its weights in the machine's, or in memory.
+func BenchmarkGemmCold(b *testing.B) {
+	const all = 48 << 20 / 4
+	for _, s := range [][3]int{{8, 192, 1152}, {64, 192, 768}, {512, 192, 768}, {512, 768, 192}} {
+		m, k, n := s[0], s[1], s[2]
+		b.Run(fmt.Sprintf("%dx%dx%d", m, k, n), func(b *testing.B) {
+			eachISABench(b, func(b *testing.B) {
+				r := rand.New(rand.NewPCG(1, 1))
+				size := PackedLen(k, n)
+				x, c, packed := random(r, m*k), make([]float32, m*n), random(r, all/size*size)
+				at := 0
+				for b.Loop() {
+					const rows = 64 // as layers with something to do for finished rows take
+					for i := 0; i < m; i += rows {
+						Gemm(c[i*n:], n, x[i*k:], k, packed[at:at+size], min(rows, m-i), n, k, nil, false)
+					}
+					if at += size; at == len(packed) {
+						at = 0
+					}
+				}
+				gflops(b, 2*float64(m)*float64(n)*float64(k))
+			})
+		})
+	}
+}
+
 func gflops(b *testing.B, perOp float64) {
 	b.ReportMetric(perOp*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

@@ -44,12 +44,28 @@ type tile struct {
 	addrow, addvec int
 	acc, relu      int
 	bpanel         int // from panel to panel of b, in a wide tile
+
+	ahead uintptr // see fetch
+	pace  int
 }
 
 // tileRows returns the largest R the microkernel takes for C vectors.
 func tileRows() int { return tileRowsAt[isa] }
 
 var tileRowsAt = [...]int{generic: 8, avx2: 6, avx512: 14, neon: 5}
+
+// fetch has the tiles that are run next, of n rows in all and so many steps of k each,
+// bring elements [at, at+floats) of x into the second-level cache, as far as x has them,
+// for when they are done. The weights of a network come from memory, or a cache that is
+// shared: read only when they are needed, they are waited for. It is a hint, and what it
+// holds an address, not a pointer: tiles advance it, beyond the end at last.
+func (t *tile) fetch(x []float32, at, floats, n, steps int) {
+	const most = 128 // bytes a step
+	t.ahead, t.pace = 0, 0
+	if floats = min(floats, len(x)-at); floats > 0 && n > 0 && steps > 0 {
+		t.ahead, t.pace = uintptr(unsafe.Pointer(&x[at])), min(most, ceil(4*floats, ceil(n, tileRows())*steps))
+	}
+}
 
 // run computes a tile of rows×cols outputs; cols is Block or 2·Block.
 func (t *tile) run(rows, cols int) {

@@ -213,6 +213,7 @@ func (c *Winograd) Multiply(m, u, v, packed []float32, at0, at1, group int) {
 		blocks := min(winoDepth, c.in-b)
 		winoWeights(c.M, u, packed[(group*c.in+b)*Block*9*PanelCols:], c.uxi, blocks*Block)
 		t.off = c.off[b : b+blocks]
+		t.fetch(packed, (group*c.in+b+blocks)*Block*9*PanelCols, winoDepth*Block*9*PanelCols, at1-at0, c.xis*blocks*Block)
 		for xi := 0; xi < c.xis; xi++ {
 			t.b = u[xi*c.uxi:][:blocks*Block*PanelCols]
 			from, to := v[xi*Block:], m[xi*c.mxi:]

@@ -16,6 +16,7 @@ const (
 	tA, tOff, tNoff, tB, tC, tBias, tAdd = 0, 24, 32, 48, 72, 96, 120
 	tKseg, tAstep, tCrow, tCvec          = 144, 152, 160, 168
 	tAddrow, tAddvec, tAcc, tRelu        = 176, 184, 192, 200
+	tBpanel, tAhead, tPace               = 208, 216, 224
 )
 
 const panelBytes = 128 // a row of a packed panel
@@ -219,6 +220,16 @@ func (s shape) emit(c *build.Context) {
 			}
 		}
 	}
+	if !s.lanes {
+		c.Comment("With nothing to fetch ahead, what is there.")
+		c.MOVQ(field(tAhead), s.ahead())
+		c.TESTQ(s.ahead(), s.ahead())
+		c.CMOVQEQ(reg.RDX, s.ahead())
+		if !s.avx512 {
+			c.MOVQ(field(tPace), reg.R12)
+			c.SHRQ(operand.U8(1), reg.R12)
+		}
+	}
 	c.Label("segment")
 	c.MOVLQSX(at(reg.RBX, 0), reg.R8)
 	c.LEAQ(operand.Mem{Base: reg.RAX, Index: reg.R8, Scale: 4}, reg.R8)
@@ -242,6 +253,9 @@ func (s shape) emit(c *build.Context) {
 	c.ADDQ(operand.U8(4), reg.RBX)
 	c.DECQ(reg.RCX)
 	c.JNE(operand.LabelRef("segment"))
+	if !s.lanes {
+		c.MOVQ(s.ahead(), field(tAhead))
+	}
 
 	c.CMPQ(field(tAdd), operand.U8(0))
 	c.JEQ(operand.LabelRef("relu"))
@@ -303,6 +317,7 @@ func (s shape) steps(c *build.Context, ptr []reg.Register, step func(u int), fie
 	c.Label("four")
 	for u := 0; u < 4; u++ {
 		step(u)
+		s.fetch(c, field)
 	}
 	c.ADDQ(operand.U32(4*panelBytes), reg.RDX)
 	for _, p := range ptr {
@@ -323,6 +338,25 @@ func (s shape) steps(c *build.Context, ptr []reg.Register, step func(u int), fie
 	c.DECQ(reg.R13)
 	c.JNE(operand.LabelRef("one"))
 	c.Label("next")
+}
+
+// ahead is the register with the address to fetch from.
+func (s shape) ahead() reg.Register {
+	if s.avx512 {
+		return reg.R15
+	}
+	return reg.R11
+}
+
+// fetch emits what a step fetches ahead: two lines; one for each half of a panel.
+func (s shape) fetch(c *build.Context, field func(int) operand.Mem) {
+	c.PREFETCHT1(operand.Mem{Base: s.ahead()})
+	if s.avx512 {
+		c.PREFETCHT1(operand.Mem{Base: s.ahead(), Disp: 64})
+		c.ADDQ(field(tPace), s.ahead())
+		return
+	}
+	c.ADDQ(reg.R12, s.ahead())
 }
 
 func tileDispatch() string {

@@ -9,8 +9,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-const tBpanel = 208
-
 // A wide tile is a few rows by several panels at once: with one row, a panel
 // has too few sums to hide the latency of an addition.
 type wide struct {
