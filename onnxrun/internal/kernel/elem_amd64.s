@@ -7570,6 +7570,580 @@ sum:
 	VZEROUPPER
 	RET
 
+// func shallow1x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow1x4AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VADDPS  64(R8), Z0, Z3
+	VMOVUPS 64(SI), Z4
+	VADDPS  128(R8), Z0, Z5
+	VMOVUPS (SI)(DI*1), Z6
+	VADDPS  192(R8), Z0, Z0
+	VMOVUPS 64(SI)(DI*1), Z7
+
+row:
+	VBROADCASTSS (DX), Z8
+	VMOVAPS      Z1, Z9
+	VFMADD231PS  Z2, Z8, Z9
+	VMOVAPS      Z3, Z10
+	VFMADD231PS  Z4, Z8, Z10
+	VMOVAPS      Z5, Z11
+	VFMADD231PS  Z6, Z8, Z11
+	VMOVAPS      Z0, Z12
+	VFMADD231PS  Z7, Z8, Z12
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	VMOVUPS      Z12, 192(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow1x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow1x2AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VADDPS  64(R8), Z0, Z0
+	VMOVUPS 64(SI), Z3
+
+row:
+	VBROADCASTSS (DX), Z4
+	VMOVAPS      Z1, Z5
+	VFMADD231PS  Z2, Z4, Z5
+	VMOVAPS      Z0, Z6
+	VFMADD231PS  Z3, Z4, Z6
+	VMOVUPS      Z5, (AX)
+	VMOVUPS      Z6, 64(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow1x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·shallow1x2AVX2(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VADDPS  (R8), Y0, Y1
+	VMOVUPS (SI), Y2
+	VADDPS  32(R8), Y0, Y0
+	VMOVUPS 32(SI), Y3
+
+row:
+	VBROADCASTSS (DX), Y4
+	VMOVAPS      Y1, Y5
+	VFMADD231PS  Y2, Y4, Y5
+	VMOVAPS      Y0, Y6
+	VFMADD231PS  Y3, Y4, Y6
+	VMOVUPS      Y5, (AX)
+	VMOVUPS      Y6, 32(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow2x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow2x4AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VADDPS  64(R8), Z0, Z4
+	VMOVUPS 64(SI), Z5
+	VMOVUPS 192(SI), Z6
+	VADDPS  128(R8), Z0, Z7
+	VMOVUPS (SI)(DI*1), Z8
+	VMOVUPS 128(SI)(DI*1), Z9
+	VADDPS  192(R8), Z0, Z0
+	VMOVUPS 64(SI)(DI*1), Z10
+	VMOVUPS 192(SI)(DI*1), Z11
+
+row:
+	VBROADCASTSS (DX), Z12
+	VMOVAPS      Z1, Z13
+	VFMADD231PS  Z2, Z12, Z13
+	VMOVAPS      Z4, Z14
+	VFMADD231PS  Z5, Z12, Z14
+	VMOVAPS      Z7, Z15
+	VFMADD231PS  Z8, Z12, Z15
+	VMOVAPS      Z0, Z16
+	VFMADD231PS  Z10, Z12, Z16
+	VBROADCASTSS 4(DX), Z12
+	VFMADD231PS  Z3, Z12, Z13
+	VFMADD231PS  Z6, Z12, Z14
+	VFMADD231PS  Z9, Z12, Z15
+	VFMADD231PS  Z11, Z12, Z16
+	VMOVUPS      Z13, (AX)
+	VMOVUPS      Z14, 64(AX)
+	VMOVUPS      Z15, 128(AX)
+	VMOVUPS      Z16, 192(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow2x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow2x2AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VADDPS  64(R8), Z0, Z0
+	VMOVUPS 64(SI), Z4
+	VMOVUPS 192(SI), Z5
+
+row:
+	VBROADCASTSS (DX), Z6
+	VMOVAPS      Z1, Z7
+	VFMADD231PS  Z2, Z6, Z7
+	VMOVAPS      Z0, Z8
+	VFMADD231PS  Z4, Z6, Z8
+	VBROADCASTSS 4(DX), Z6
+	VFMADD231PS  Z3, Z6, Z7
+	VFMADD231PS  Z5, Z6, Z8
+	VMOVUPS      Z7, (AX)
+	VMOVUPS      Z8, 64(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow2x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·shallow2x2AVX2(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VADDPS  (R8), Y0, Y1
+	VMOVUPS (SI), Y2
+	VMOVUPS 128(SI), Y3
+	VADDPS  32(R8), Y0, Y0
+	VMOVUPS 32(SI), Y4
+	VMOVUPS 160(SI), Y5
+
+row:
+	VBROADCASTSS (DX), Y6
+	VMOVAPS      Y1, Y7
+	VFMADD231PS  Y2, Y6, Y7
+	VMOVAPS      Y0, Y8
+	VFMADD231PS  Y4, Y6, Y8
+	VBROADCASTSS 4(DX), Y6
+	VFMADD231PS  Y3, Y6, Y7
+	VFMADD231PS  Y5, Y6, Y8
+	VMOVUPS      Y7, (AX)
+	VMOVUPS      Y8, 32(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow3x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow3x4AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VADDPS  64(R8), Z0, Z5
+	VMOVUPS 64(SI), Z6
+	VMOVUPS 192(SI), Z7
+	VMOVUPS 320(SI), Z8
+	VADDPS  128(R8), Z0, Z9
+	VMOVUPS (SI)(DI*1), Z10
+	VMOVUPS 128(SI)(DI*1), Z11
+	VMOVUPS 256(SI)(DI*1), Z12
+	VADDPS  192(R8), Z0, Z0
+	VMOVUPS 64(SI)(DI*1), Z13
+	VMOVUPS 192(SI)(DI*1), Z14
+	VMOVUPS 320(SI)(DI*1), Z15
+
+row:
+	VBROADCASTSS (DX), Z16
+	VMOVAPS      Z1, Z17
+	VFMADD231PS  Z2, Z16, Z17
+	VMOVAPS      Z5, Z18
+	VFMADD231PS  Z6, Z16, Z18
+	VMOVAPS      Z9, Z19
+	VFMADD231PS  Z10, Z16, Z19
+	VMOVAPS      Z0, Z20
+	VFMADD231PS  Z13, Z16, Z20
+	VBROADCASTSS 4(DX), Z16
+	VFMADD231PS  Z3, Z16, Z17
+	VFMADD231PS  Z7, Z16, Z18
+	VFMADD231PS  Z11, Z16, Z19
+	VFMADD231PS  Z14, Z16, Z20
+	VBROADCASTSS 8(DX), Z16
+	VFMADD231PS  Z4, Z16, Z17
+	VFMADD231PS  Z8, Z16, Z18
+	VFMADD231PS  Z12, Z16, Z19
+	VFMADD231PS  Z15, Z16, Z20
+	VMOVUPS      Z17, (AX)
+	VMOVUPS      Z18, 64(AX)
+	VMOVUPS      Z19, 128(AX)
+	VMOVUPS      Z20, 192(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow3x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow3x2AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VADDPS  64(R8), Z0, Z0
+	VMOVUPS 64(SI), Z5
+	VMOVUPS 192(SI), Z6
+	VMOVUPS 320(SI), Z7
+
+row:
+	VBROADCASTSS (DX), Z8
+	VMOVAPS      Z1, Z9
+	VFMADD231PS  Z2, Z8, Z9
+	VMOVAPS      Z0, Z10
+	VFMADD231PS  Z5, Z8, Z10
+	VBROADCASTSS 4(DX), Z8
+	VFMADD231PS  Z3, Z8, Z9
+	VFMADD231PS  Z6, Z8, Z10
+	VBROADCASTSS 8(DX), Z8
+	VFMADD231PS  Z4, Z8, Z9
+	VFMADD231PS  Z7, Z8, Z10
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow3x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·shallow3x2AVX2(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VADDPS  (R8), Y0, Y1
+	VMOVUPS (SI), Y2
+	VMOVUPS 128(SI), Y3
+	VMOVUPS 256(SI), Y4
+	VADDPS  32(R8), Y0, Y0
+	VMOVUPS 32(SI), Y5
+	VMOVUPS 160(SI), Y6
+	VMOVUPS 288(SI), Y7
+
+row:
+	VBROADCASTSS (DX), Y8
+	VMOVAPS      Y1, Y9
+	VFMADD231PS  Y2, Y8, Y9
+	VMOVAPS      Y0, Y10
+	VFMADD231PS  Y5, Y8, Y10
+	VBROADCASTSS 4(DX), Y8
+	VFMADD231PS  Y3, Y8, Y9
+	VFMADD231PS  Y6, Y8, Y10
+	VBROADCASTSS 8(DX), Y8
+	VFMADD231PS  Y4, Y8, Y9
+	VFMADD231PS  Y7, Y8, Y10
+	VMOVUPS      Y9, (AX)
+	VMOVUPS      Y10, 32(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow4x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow4x4AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VMOVUPS 384(SI), Z5
+	VADDPS  64(R8), Z0, Z6
+	VMOVUPS 64(SI), Z7
+	VMOVUPS 192(SI), Z8
+	VMOVUPS 320(SI), Z9
+	VMOVUPS 448(SI), Z10
+	VADDPS  128(R8), Z0, Z11
+	VMOVUPS (SI)(DI*1), Z12
+	VMOVUPS 128(SI)(DI*1), Z13
+	VMOVUPS 256(SI)(DI*1), Z14
+	VMOVUPS 384(SI)(DI*1), Z15
+	VADDPS  192(R8), Z0, Z0
+	VMOVUPS 64(SI)(DI*1), Z16
+	VMOVUPS 192(SI)(DI*1), Z17
+	VMOVUPS 320(SI)(DI*1), Z18
+	VMOVUPS 448(SI)(DI*1), Z19
+
+row:
+	VBROADCASTSS (DX), Z20
+	VMOVAPS      Z1, Z21
+	VFMADD231PS  Z2, Z20, Z21
+	VMOVAPS      Z6, Z22
+	VFMADD231PS  Z7, Z20, Z22
+	VMOVAPS      Z11, Z23
+	VFMADD231PS  Z12, Z20, Z23
+	VMOVAPS      Z0, Z24
+	VFMADD231PS  Z16, Z20, Z24
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z3, Z20, Z21
+	VFMADD231PS  Z8, Z20, Z22
+	VFMADD231PS  Z13, Z20, Z23
+	VFMADD231PS  Z17, Z20, Z24
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z4, Z20, Z21
+	VFMADD231PS  Z9, Z20, Z22
+	VFMADD231PS  Z14, Z20, Z23
+	VFMADD231PS  Z18, Z20, Z24
+	VBROADCASTSS 12(DX), Z20
+	VFMADD231PS  Z5, Z20, Z21
+	VFMADD231PS  Z10, Z20, Z22
+	VFMADD231PS  Z15, Z20, Z23
+	VFMADD231PS  Z19, Z20, Z24
+	VMOVUPS      Z21, (AX)
+	VMOVUPS      Z22, 64(AX)
+	VMOVUPS      Z23, 128(AX)
+	VMOVUPS      Z24, 192(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow4x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·shallow4x2AVX512(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VADDPS  (R8), Z0, Z1
+	VMOVUPS (SI), Z2
+	VMOVUPS 128(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VMOVUPS 384(SI), Z5
+	VADDPS  64(R8), Z0, Z0
+	VMOVUPS 64(SI), Z6
+	VMOVUPS 192(SI), Z7
+	VMOVUPS 320(SI), Z8
+	VMOVUPS 448(SI), Z9
+
+row:
+	VBROADCASTSS (DX), Z10
+	VMOVAPS      Z1, Z11
+	VFMADD231PS  Z2, Z10, Z11
+	VMOVAPS      Z0, Z12
+	VFMADD231PS  Z6, Z10, Z12
+	VBROADCASTSS 4(DX), Z10
+	VFMADD231PS  Z3, Z10, Z11
+	VFMADD231PS  Z7, Z10, Z12
+	VBROADCASTSS 8(DX), Z10
+	VFMADD231PS  Z4, Z10, Z11
+	VFMADD231PS  Z8, Z10, Z12
+	VBROADCASTSS 12(DX), Z10
+	VFMADD231PS  Z5, Z10, Z11
+	VFMADD231PS  Z9, Z10, Z12
+	VMOVUPS      Z11, (AX)
+	VMOVUPS      Z12, 64(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
+// func shallow4x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·shallow4x2AVX2(SB), NOSPLIT, $0-64
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    bpanel+40(FP), DI
+	MOVQ    bias+48(FP), R8
+	MOVQ    rows+56(FP), R9
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VADDPS  (R8), Y0, Y1
+	VMOVUPS (SI), Y2
+	VMOVUPS 128(SI), Y3
+	VMOVUPS 256(SI), Y4
+	VMOVUPS 384(SI), Y5
+	VADDPS  32(R8), Y0, Y0
+	VMOVUPS 32(SI), Y6
+	VMOVUPS 160(SI), Y7
+	VMOVUPS 288(SI), Y8
+	VMOVUPS 416(SI), Y9
+
+row:
+	VBROADCASTSS (DX), Y10
+	VMOVAPS      Y1, Y11
+	VFMADD231PS  Y2, Y10, Y11
+	VMOVAPS      Y0, Y12
+	VFMADD231PS  Y6, Y10, Y12
+	VBROADCASTSS 4(DX), Y10
+	VFMADD231PS  Y3, Y10, Y11
+	VFMADD231PS  Y7, Y10, Y12
+	VBROADCASTSS 8(DX), Y10
+	VFMADD231PS  Y4, Y10, Y11
+	VFMADD231PS  Y8, Y10, Y12
+	VBROADCASTSS 12(DX), Y10
+	VFMADD231PS  Y5, Y10, Y11
+	VFMADD231PS  Y9, Y10, Y12
+	VMOVUPS      Y11, (AX)
+	VMOVUPS      Y12, 32(AX)
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JNE          row
+	VZEROUPPER
+	RET
+
 DATA c00000000<>+0(SB)/8, $0x0000000000000000
 DATA c00000000<>+8(SB)/8, $0x0000000000000000
 DATA c00000000<>+16(SB)/8, $0x0000000000000000

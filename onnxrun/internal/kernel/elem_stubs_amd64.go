@@ -513,3 +513,63 @@ func narrow1x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, k int
 //
 //go:noescape
 func narrow1x4AVX2(c *float32, ldc int, a *float32, lda int, b *float32, k int, bias *float32, groups int)
+
+// shallow1x4AVX512 computes rows ≥ 1 of 4 vectors; see shallow.
+//
+//go:noescape
+func shallow1x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow1x2AVX512 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow1x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow1x2AVX2 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow1x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow2x4AVX512 computes rows ≥ 1 of 4 vectors; see shallow.
+//
+//go:noescape
+func shallow2x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow2x2AVX512 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow2x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow2x2AVX2 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow2x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow3x4AVX512 computes rows ≥ 1 of 4 vectors; see shallow.
+//
+//go:noescape
+func shallow3x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow3x2AVX512 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow3x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow3x2AVX2 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow3x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow4x4AVX512 computes rows ≥ 1 of 4 vectors; see shallow.
+//
+//go:noescape
+func shallow4x4AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow4x2AVX512 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow4x2AVX512(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)
+
+// shallow4x2AVX2 computes rows ≥ 1 of 2 vectors; see shallow.
+//
+//go:noescape
+func shallow4x2AVX2(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)

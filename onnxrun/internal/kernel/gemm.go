@@ -155,6 +155,11 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 		gemmEmpty(c, ldc, m, panel0*PanelCols, j1, bias, acc)
 		return
 	}
+	if k <= shallowSteps && !acc {
+		if panel0 = shallow(c, ldc, a, lda, packed, m, n, k, panel0, panel1, bias); panel0 == panel1 {
+			return
+		}
+	}
 	rmax := tileRows()
 	var (
 		t       tile

@@ -99,15 +99,23 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 	r0, r1, lo, hi := v.split.of(part)
 	k := len(v.dims) - 1
 	sd, ss := v.str[0][k], v.str[1][k]
+	if sd == 1 && ss == 1 && k > 0 && v.run() <= mostShort && v.split.segs == 1 {
+		M := v.dims[k-1]
+		w := v.walkTo(k-1, r0/M)
+		for r := r0; r < r1; {
+			m := r % M
+			n := min(M-m, r1-r)
+			sd, ss := v.str[0][k-1], v.str[1][k-1]
+			copyShort(dst, src, v.dstOff+w.off[0]+m*sd, v.srcOff+w.off[1]+m*ss, n, v.run(), sd, ss)
+			r += n
+			w.next()
+		}
+		return
+	}
 	w := v.walkTo(k, r0)
 	for r := r0; r < r1; r++ {
 		d, s := v.dstOff+w.off[0]+sd*lo, v.srcOff+w.off[1]+ss*lo
 		switch {
-		case sd == 1 && ss == 1 && hi-lo <= 4: // a call costs more
-			out, in := dst[d:d+hi-lo], src[s:s+hi-lo]
-			for i := range out {
-				out[i] = in[i]
-			}
 		case sd == 1 && ss == 1:
 			copy(dst[d:d+hi-lo], src[s:s+hi-lo])
 		case sd == 1 && ss == 0:
@@ -120,6 +128,29 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 			}
 		}
 		w.next()
+	}
+}
+
+// mostShort is the longest run that copyShort takes.
+const mostShort = 32
+
+// copyShort copies runs of a few elements, the first from src[j] to dst[i], the others sd
+// and ss apart, without the call that copy is: four at a time, the last four again where
+// they are not a whole four.
+func copyShort[W Elem](dst, src []W, i, j, runs, run, sd, ss int) {
+	for range runs {
+		d, s := dst[i:][:run], src[j:][:run]
+		if run < 4 {
+			for l := range d {
+				d[l] = s[l]
+			}
+		} else {
+			for ; len(d) > 4 && len(s) > 4; d, s = d[4:], s[4:] {
+				*(*[4]W)(d) = [4]W(s)
+			}
+			*(*[4]W)(dst[i+run-4:]) = [4]W(src[j+run-4:])
+		}
+		i, j = i+sd, j+ss
 	}
 }
 

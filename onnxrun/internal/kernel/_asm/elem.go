@@ -617,6 +617,10 @@ func elem(c *build.Context) {
 		e := &em{Context: c, avx512: avx512, table: t}
 		e.narrow(rows, cols)
 	})
+	for _, s := range shallows() {
+		e := &em{Context: c, avx512: s.avx512, table: t}
+		e.shallow(s)
+	}
 	t.flush()
 	t.tails()
 }

@@ -63,6 +63,7 @@ func main() {
 	write(out, "elem_dispatch_amd64.go", gofmt(dispatch()))
 	write(out, "tile_dispatch_amd64.go", gofmt(tileDispatch()))
 	write(out, "narrow_dispatch_amd64.go", gofmt(narrowDispatch()))
+	write(out, "shallow_dispatch_amd64.go", gofmt(shallowDispatch()))
 	tileNEON(out)
 	elemNEON(out)
 	softmaxNEON(out)
