@@ -132,22 +132,32 @@ func (e *nem) expParts(x vr) (n, em1 vr) {
 	return n, e.mla(r, p, q)
 }
 
-func (e *nem) exp(x vr) vr { return e.expUpTo(x, 89) }
-
-func (e *nem) expUpTo(x vr, most float64) vr {
-	r := e.max(e.min(x, e.c(most)), e.c(-105))
-	t, n := e.nearest(r, math.Log2E, 1./8)
+func (e *nem) exp(x vr) vr {
+	r, t, n := e.eighths(x, 89)
 	e.mls(r, n, e.c(0.693359375))
 	e.mls(r, n, e.c(-2.12194440e-4))
 	at := e.index(t)
 	p := e.look("powers", powers, at)
 	y := e.mla(e.look("powersRest", powersRest, at), r, p)
-	y = e.mla(p, y, e.horner(r, 1./24, 1./6, 0.5, 1))
+	return e.scaleEighths(e.mla(p, y, e.horner(r, 1./24, 1./6, 0.5, 1)), t)
+}
+
+func (e *nem) eighths(x vr, most float64) (clamped, t, n vr) {
+	x = e.max(e.min(x, e.c(most)), e.c(-105))
+	t, n = e.nearest(x, math.Log2E, 1./8)
+	return x, t, n
+}
+
+func (e *nem) scaleEighths(y, t vr) vr {
 	return e.scale(y, e.sar(e.subi(t, e.i(bits(0x1.8p20))), 3))
 }
 
 func (e *nem) sigmoid(x vr) vr {
-	y := e.expUpTo(x, 88)
+	r, t, n := e.eighths(x, 88)
+	e.mls(r, n, e.c(math.Ln2))
+	p := e.look("powers", powers, e.index(t))
+	y := e.mul(r, p)
+	y = e.scaleEighths(e.mla(p, y, e.horner(r, sigmoidQ3, sigmoidQ2, 1)), t)
 	return e.div(y, e.add(y, e.c(1)))
 }
 
