@@ -167,6 +167,19 @@ func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	}
 }
 
+// Repeat writes each element of src so many times: dst[j*times+i] = src[j]. It is the
+// transpose of a matrix whose rows are all src.
+func Repeat(dst, src []float32, times int) {
+	if times < 0 {
+		panic("kernel: Repeat: times is negative")
+	}
+	if len(src)*times == 0 {
+		return
+	}
+	need("Repeat dst", len(dst), len(src)*times)
+	transpose(dst, src, times, len(src), times, 0)
+}
+
 func transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	for i := 0; i < rows; i += 8 {
 		n := min(8, rows-i)

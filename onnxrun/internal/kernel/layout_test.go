@@ -88,6 +88,25 @@ func TestTranspose(t *testing.T) {
 	})
 }
 
+func TestRepeat(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(35, 36))
+		for n := range 40 {
+			for _, times := range []int{0, 1, 2, 7, 8, 16, 24, 33} {
+				src := random(r, n)
+				whole, got := guarded(n * times)
+				Repeat(got, src, times)
+				checkGuard(t, whole)
+				want := make([]float32, n*times)
+				for i := range want {
+					want[i] = src[i/times]
+				}
+				sameBits(t, fmt.Sprint("Repeat ", n, times), got, want)
+			}
+		}
+	})
+}
+
 func TestGatherPanels(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for round := 0; round < rounds(200); round++ {

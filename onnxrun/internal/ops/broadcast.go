@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"sampleonnx/onnxrun/internal/kernel"
 	"sampleonnx/onnxrun/internal/onnx"
 )
 
@@ -317,6 +318,8 @@ func layOut[T Elem](dst, src []T, rows, run, s2, s1 int) {
 	switch {
 	case s1 == 0 && s2 == 0:
 		fill(dst, src[0])
+	case s1 == 0 && s2 == 1 && isFloats(dst):
+		kernel.Repeat(any(dst).([]float32), any(src).([]float32)[:rows], run)
 	case s1 == 0 && run == Block:
 		for r := range rows {
 			v := src[r*s2]
@@ -339,6 +342,11 @@ func layOut[T Elem](dst, src []T, rows, run, s2, s1 int) {
 			copy(dst[r*run:][:run], src[r*s2:])
 		}
 	}
+}
+
+func isFloats[T any](x []T) bool {
+	_, ok := any(x).([]float32)
+	return ok
 }
 
 // scratchOf is n elements over scratch memory, which must have room.
