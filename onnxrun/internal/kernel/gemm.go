@@ -227,7 +227,7 @@ func GemmPanels(c []float32, ldc int, a []float32, lda int, packed []float32, m,
 						t.bias = ebias[:]
 					}
 				}
-				t.fetch(packed[:panel1*k*PanelCols], ((p+1)*k+k0)*PanelCols, t.kseg*PanelCols, i1-i0, t.kseg)
+				t.fetch(packed, ((p+1)*k+k0)*PanelCols, t.kseg*PanelCols, i1-i0, t.kseg)
 				for i := i0; i < i1; {
 					h := evenly(i1-i, rmax)
 					t.a = rows[(i-i0)*t.astep:]

@@ -24,8 +24,8 @@ func newMove(dims, dst, src []int, dstOff, srcOff int) *move {
 	run := v.run()
 	if v.str[0][k] == 1 && v.str[1][k] != 1 && v.str[1][k] != 0 {
 		// Bring the dimension in which the source is contiguous, if any, next to
-		// the last: the two make a matrix to be transposed.
-		if p := slices.Index(v.str[1], 1); p >= 0 {
+		// the last: the two make a matrix to be transposed, unless it is tiny.
+		if p := slices.Index(v.str[1], 1); p >= 0 && run*v.dims[p] >= 64 {
 			v.swap(p, k-1)
 			v.tiled = true
 			// A part is whole tiles: columns of the source in multiples of transposeTile.
@@ -99,14 +99,23 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 	r0, r1, lo, hi := v.split.of(part)
 	k := len(v.dims) - 1
 	sd, ss := v.str[0][k], v.str[1][k]
-	if sd == 1 && ss == 1 && k > 0 && v.run() <= mostShort && v.split.segs == 1 {
-		M := v.dims[k-1]
+	if k > 0 && v.run() <= mostShort && v.split.segs == 1 {
+		M, down, up := v.dims[k-1], v.str[0][k-1], v.str[1][k-1]
 		w := v.walkTo(k-1, r0/M)
 		for r := r0; r < r1; {
 			m := r % M
 			n := min(M-m, r1-r)
-			sd, ss := v.str[0][k-1], v.str[1][k-1]
-			copyShort(dst, src, v.dstOff+w.off[0]+m*sd, v.srcOff+w.off[1]+m*ss, n, v.run(), sd, ss)
+			i, j := v.dstOff+w.off[0]+m*down, v.srcOff+w.off[1]+m*up
+			if sd == 1 && ss == 1 {
+				copyShort(dst, src, i, j, n, v.run(), down, up)
+			} else {
+				for range n {
+					for l := range v.run() {
+						dst[i+l*sd] = src[j+l*ss]
+					}
+					i, j = i+down, j+up
+				}
+			}
 			r += n
 			w.next()
 		}
