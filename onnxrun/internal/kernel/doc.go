@@ -9,7 +9,7 @@
 // Depthwise) and by Winograd's algorithm (Winograd), resampling by a filter
 // (FIR), the changes of layout (ToBlocked, Transpose, GatherPanels …),
 // element-wise functions (Add … Cos), reductions
-// (Sum … SoftmaxRow), the normalisation of rows (NormRows), the same on the lanes of blocked pixels (SumLanes …), and
+// (Sum … SoftmaxRow), the normalisation of rows (NormRows), the same on the lanes of blocked pixels (MomentsLanes …), and
 // the workers that share the load (Pool). Each comment gives the Go loop that
 // the kernel equals.
 //

@@ -5302,94 +5302,99 @@ end:
 	VZEROUPPER
 	RET
 
-// func sumLanesAVX512(out *float64, x *float32, n int)
+// func momentSumsAVX512(out *float64, x *float32, n int, shift *float32)
 // Requires: AVX, AVX512F
-TEXT ·sumLanesAVX512(SB), NOSPLIT, $0-24
-	MOVQ   out+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
+TEXT ·momentSumsAVX512(SB), NOSPLIT, $0-32
+	MOVQ    out+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    n+16(FP), DX
+	MOVQ    shift+24(FP), BX
+	MOVQ    DX, DX
+	VMOVUPS (BX), Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+
+chunk0:
 	VPXORD Z3, Z3, Z3
-	SUBQ   $0x02, DX
-	JLT    last
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	MOVQ   $0x00000008, BX
 
-loop:
-	VCVTPS2PD (CX), Z4
-	VADDPD    Z4, Z0, Z0
-	VCVTPS2PD 32(CX), Z4
-	VADDPD    Z4, Z1, Z1
-	VCVTPS2PD 64(CX), Z4
-	VADDPD    Z4, Z2, Z2
-	VCVTPS2PD 96(CX), Z4
-	VADDPD    Z4, Z3, Z3
-	ADDQ      $0x00000080, CX
-	SUBQ      $0x02, DX
-	JGE       loop
+four0:
+	SUBQ        $0x04, DX
+	JLT         some0
+	VMOVUPS     (CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z3, Z3
+	VFMADD231PS Z13, Z13, Z9
+	VMOVUPS     64(CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z4, Z4
+	VFMADD231PS Z13, Z13, Z10
+	VMOVUPS     128(CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z5, Z5
+	VFMADD231PS Z13, Z13, Z11
+	VMOVUPS     192(CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z6, Z6
+	VFMADD231PS Z13, Z13, Z12
+	ADDQ        $0x00000100, CX
+	DECQ        BX
+	JNE         four0
+	JMP         fold0
 
-last:
-	ADDQ      $0x02, DX
-	JEQ       end
-	VCVTPS2PD (CX), Z4
-	VADDPD    Z4, Z0, Z0
-	VCVTPS2PD 32(CX), Z4
-	VADDPD    Z4, Z1, Z1
+some0:
+	ADDQ        $0x04, DX
+	JEQ         fold0
+	VMOVUPS     (CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z3, Z3
+	VFMADD231PS Z13, Z13, Z9
+	DECQ        DX
+	JEQ         fold0
+	VMOVUPS     64(CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z4, Z4
+	VFMADD231PS Z13, Z13, Z10
+	DECQ        DX
+	JEQ         fold0
+	VMOVUPS     128(CX), Z13
+	VSUBPS      Z0, Z13, Z13
+	VADDPS      Z13, Z5, Z5
+	VFMADD231PS Z13, Z13, Z11
+	DECQ        DX
 
-end:
-	VADDPD  Z2, Z0, Z0
-	VMOVUPD Z0, (AX)
-	VADDPD  Z3, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	VZEROUPPER
-	RET
-
-// func sumSquaresLanesAVX512(out *float64, x *float32, n int, mean *float64)
-// Requires: AVX, AVX512F
-TEXT ·sumSquaresLanesAVX512(SB), NOSPLIT, $0-32
-	MOVQ   out+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   n+16(FP), DX
-	MOVQ   mean+24(FP), BX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	SUBQ   $0x02, DX
-	JLT    last
-
-loop:
-	VCVTPS2PD   (CX), Z4
-	VSUBPD      (BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z0
-	VCVTPS2PD   32(CX), Z4
-	VSUBPD      64(BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z1
-	VCVTPS2PD   64(CX), Z4
-	VSUBPD      (BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z2
-	VCVTPS2PD   96(CX), Z4
-	VSUBPD      64(BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z3
-	ADDQ        $0x00000080, CX
-	SUBQ        $0x02, DX
-	JGE         loop
-
-last:
-	ADDQ        $0x02, DX
-	JEQ         end
-	VCVTPS2PD   (CX), Z4
-	VSUBPD      (BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z0
-	VCVTPS2PD   32(CX), Z4
-	VSUBPD      64(BX), Z4, Z4
-	VFMADD231PD Z4, Z4, Z1
-
-end:
-	VADDPD  Z2, Z0, Z0
-	VMOVUPD Z0, (AX)
-	VADDPD  Z3, Z1, Z1
-	VMOVUPD Z1, 64(AX)
+fold0:
+	VADDPS        Z4, Z3, Z3
+	VADDPS        Z6, Z5, Z5
+	VADDPS        Z5, Z3, Z3
+	VCVTPS2PD     Y3, Z13
+	VADDPD        Z13, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z13, Z2, Z2
+	VADDPS        Z10, Z9, Z9
+	VADDPS        Z12, Z11, Z11
+	VADDPS        Z11, Z9, Z9
+	VCVTPS2PD     Y9, Z13
+	VADDPD        Z13, Z7, Z7
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VCVTPS2PD     Y13, Z13
+	VADDPD        Z13, Z8, Z8
+	TESTQ         DX, DX
+	JNE           chunk0
+	VMOVUPD       Z1, (AX)
+	VMOVUPD       Z2, 64(AX)
+	VMOVUPD       Z7, 128(AX)
+	VMOVUPD       Z8, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -5654,140 +5659,184 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sumLanesAVX2(out *float64, x *float32, n int)
-// Requires: AVX
-TEXT ·sumLanesAVX2(SB), NOSPLIT, $0-24
-	MOVQ   out+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	SUBQ   $0x02, DX
-	JLT    last
-
-loop:
-	VCVTPS2PD (CX), Y8
-	VADDPD    Y8, Y0, Y0
-	VCVTPS2PD 16(CX), Y8
-	VADDPD    Y8, Y1, Y1
-	VCVTPS2PD 32(CX), Y8
-	VADDPD    Y8, Y2, Y2
-	VCVTPS2PD 48(CX), Y8
-	VADDPD    Y8, Y3, Y3
-	VCVTPS2PD 64(CX), Y8
-	VADDPD    Y8, Y4, Y4
-	VCVTPS2PD 80(CX), Y8
-	VADDPD    Y8, Y5, Y5
-	VCVTPS2PD 96(CX), Y8
-	VADDPD    Y8, Y6, Y6
-	VCVTPS2PD 112(CX), Y8
-	VADDPD    Y8, Y7, Y7
-	ADDQ      $0x00000080, CX
-	SUBQ      $0x02, DX
-	JGE       loop
-
-last:
-	ADDQ      $0x02, DX
-	JEQ       end
-	VCVTPS2PD (CX), Y8
-	VADDPD    Y8, Y0, Y0
-	VCVTPS2PD 16(CX), Y8
-	VADDPD    Y8, Y1, Y1
-	VCVTPS2PD 32(CX), Y8
-	VADDPD    Y8, Y2, Y2
-	VCVTPS2PD 48(CX), Y8
-	VADDPD    Y8, Y3, Y3
-
-end:
-	VADDPD  Y4, Y0, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y5, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  Y6, Y2, Y2
-	VMOVUPD Y2, 64(AX)
-	VADDPD  Y7, Y3, Y3
-	VMOVUPD Y3, 96(AX)
-	VZEROUPPER
-	RET
-
-// func sumSquaresLanesAVX2(out *float64, x *float32, n int, mean *float64)
+// func momentSumsAVX2(out *float64, x *float32, n int, shift *float32)
 // Requires: AVX, FMA3
-TEXT ·sumSquaresLanesAVX2(SB), NOSPLIT, $0-32
+TEXT ·momentSumsAVX2(SB), NOSPLIT, $0-32
 	MOVQ   out+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   n+16(FP), DX
-	MOVQ   mean+24(FP), BX
+	MOVQ   shift+24(FP), BX
+	MOVQ   CX, SI
+	MOVQ   DX, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+chunk0:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	SUBQ   $0x02, DX
-	JLT    last
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   $0x00000008, R8
 
-loop:
-	VCVTPS2PD   (CX), Y8
-	VSUBPD      (BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y0
-	VCVTPS2PD   16(CX), Y8
-	VSUBPD      32(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y1
-	VCVTPS2PD   32(CX), Y8
-	VSUBPD      64(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y2
-	VCVTPS2PD   48(CX), Y8
-	VSUBPD      96(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y3
-	VCVTPS2PD   64(CX), Y8
-	VSUBPD      (BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y4
-	VCVTPS2PD   80(CX), Y8
-	VSUBPD      32(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y5
-	VCVTPS2PD   96(CX), Y8
-	VSUBPD      64(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y6
-	VCVTPS2PD   112(CX), Y8
-	VSUBPD      96(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y7
-	ADDQ        $0x00000080, CX
-	SUBQ        $0x02, DX
-	JGE         loop
+four0:
+	SUBQ        $0x04, DI
+	JLT         some0
+	VMOVUPS     (SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y2, Y2
+	VFMADD231PS Y12, Y12, Y8
+	VMOVUPS     64(SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y12, Y9
+	VMOVUPS     128(SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y10
+	VMOVUPS     192(SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y5, Y5
+	VFMADD231PS Y12, Y12, Y11
+	ADDQ        $0x00000100, SI
+	DECQ        R8
+	JNE         four0
+	JMP         fold0
 
-last:
-	ADDQ        $0x02, DX
-	JEQ         end
-	VCVTPS2PD   (CX), Y8
-	VSUBPD      (BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y0
-	VCVTPS2PD   16(CX), Y8
-	VSUBPD      32(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y1
-	VCVTPS2PD   32(CX), Y8
-	VSUBPD      64(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y2
-	VCVTPS2PD   48(CX), Y8
-	VSUBPD      96(BX), Y8, Y8
-	VFMADD231PD Y8, Y8, Y3
+some0:
+	ADDQ        $0x04, DI
+	JEQ         fold0
+	VMOVUPS     (SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y2, Y2
+	VFMADD231PS Y12, Y12, Y8
+	DECQ        DI
+	JEQ         fold0
+	VMOVUPS     64(SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y12, Y9
+	DECQ        DI
+	JEQ         fold0
+	VMOVUPS     128(SI), Y12
+	VSUBPS      (BX), Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y10
+	DECQ        DI
 
-end:
-	VADDPD  Y4, Y0, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y5, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  Y6, Y2, Y2
-	VMOVUPD Y2, 64(AX)
-	VADDPD  Y7, Y3, Y3
-	VMOVUPD Y3, 96(AX)
+fold0:
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y3
+	VADDPD       Y3, Y0, Y0
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y1, Y1
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y11, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VCVTPS2PD    X8, Y2
+	VADDPD       Y2, Y6, Y6
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y7, Y7
+	TESTQ        DI, DI
+	JNE          chunk0
+	VMOVUPD      Y0, (AX)
+	VMOVUPD      Y1, 32(AX)
+	VMOVUPD      Y6, 128(AX)
+	VMOVUPD      Y7, 160(AX)
+	MOVQ         DX, DX
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+
+chunk32:
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   $0x00000008, SI
+
+four32:
+	SUBQ        $0x04, DX
+	JLT         some32
+	VMOVUPS     32(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y2, Y2
+	VFMADD231PS Y12, Y12, Y8
+	VMOVUPS     96(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y12, Y9
+	VMOVUPS     160(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y10
+	VMOVUPS     224(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y5, Y5
+	VFMADD231PS Y12, Y12, Y11
+	ADDQ        $0x00000100, CX
+	DECQ        SI
+	JNE         four32
+	JMP         fold32
+
+some32:
+	ADDQ        $0x04, DX
+	JEQ         fold32
+	VMOVUPS     32(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y2, Y2
+	VFMADD231PS Y12, Y12, Y8
+	DECQ        DX
+	JEQ         fold32
+	VMOVUPS     96(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y3, Y3
+	VFMADD231PS Y12, Y12, Y9
+	DECQ        DX
+	JEQ         fold32
+	VMOVUPS     160(CX), Y12
+	VSUBPS      32(BX), Y12, Y12
+	VADDPS      Y12, Y4, Y4
+	VFMADD231PS Y12, Y12, Y10
+	DECQ        DX
+
+fold32:
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y3
+	VADDPD       Y3, Y0, Y0
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y1, Y1
+	VADDPS       Y9, Y8, Y8
+	VADDPS       Y11, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VCVTPS2PD    X8, Y2
+	VADDPD       Y2, Y6, Y6
+	VEXTRACTF128 $0x01, Y8, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y7, Y7
+	TESTQ        DX, DX
+	JNE          chunk32
+	VMOVUPD      Y0, 64(AX)
+	VMOVUPD      Y1, 96(AX)
+	VMOVUPD      Y6, 192(AX)
+	VMOVUPD      Y7, 224(AX)
 	VZEROUPPER
 	RET
 

@@ -409,15 +409,10 @@ func scaleShiftLanesAVX512(dst *float32, src *float32, scale *float32, shift *fl
 //go:noescape
 func scaleShiftSiLULanesAVX512(dst *float32, src *float32, scale *float32, shift *float32, n int)
 
-// sumLanesAVX512 writes the sums of 16 lanes over n ≥ 1 pixels.
+// momentSumsAVX512 writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.
 //
 //go:noescape
-func sumLanesAVX512(out *float64, x *float32, n int)
-
-// sumSquaresLanesAVX512 writes the sums of 16 lanes over n ≥ 1 pixels.
-//
-//go:noescape
-func sumSquaresLanesAVX512(out *float64, x *float32, n int, mean *float64)
+func momentSumsAVX512(out *float64, x *float32, n int, shift *float32)
 
 // sumAVX2 writes eight partial sums over n elements, a multiple of 32.
 //
@@ -444,15 +439,10 @@ func scaleShiftLanesAVX2(dst *float32, src *float32, scale *float32, shift *floa
 //go:noescape
 func scaleShiftSiLULanesAVX2(dst *float32, src *float32, scale *float32, shift *float32, n int)
 
-// sumLanesAVX2 writes the sums of 16 lanes over n ≥ 1 pixels.
+// momentSumsAVX2 writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.
 //
 //go:noescape
-func sumLanesAVX2(out *float64, x *float32, n int)
-
-// sumSquaresLanesAVX2 writes the sums of 16 lanes over n ≥ 1 pixels.
-//
-//go:noescape
-func sumSquaresLanesAVX2(out *float64, x *float32, n int, mean *float64)
+func momentSumsAVX2(out *float64, x *float32, n int, shift *float32)
 
 // narrow4x1AVX512 computes groups ≥ 1 times 4 rows of 1 columns; see GemmNarrow.
 //

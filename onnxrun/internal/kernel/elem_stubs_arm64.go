@@ -219,12 +219,7 @@ func scaleShiftLanesNEON(dst, src, scale, shift *float32, n int)
 //go:noescape
 func scaleShiftSiLULanesNEON(dst, src, scale, shift *float32, n int)
 
-// sumLanesNEON writes the sums of 16 lanes over n ≥ 1 pixels.
+// momentSumsNEON writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.
 //
 //go:noescape
-func sumLanesNEON(out *float64, x *float32, n int)
-
-// sumSquaresLanesNEON writes the sums of 16 lanes over n ≥ 1 pixels.
-//
-//go:noescape
-func sumSquaresLanesNEON(out *float64, x *float32, n int, mean *float64)
+func momentSumsNEON(out *float64, x *float32, n int, shift *float32)

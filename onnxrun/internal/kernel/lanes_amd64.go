@@ -2,24 +2,12 @@
 
 package kernel
 
-func sumLanesSIMD(out *[Block]float64, x []float32, n int) bool {
+func momentSumsSIMD(out *[2 * Block]float64, x []float32, n int, shift *[Block]float32) bool {
 	switch isa {
 	case avx512:
-		sumLanesAVX512(&out[0], &x[0], n)
+		momentSumsAVX512(&out[0], &x[0], n, &shift[0])
 	case avx2:
-		sumLanesAVX2(&out[0], &x[0], n)
-	default:
-		return false
-	}
-	return true
-}
-
-func sumSquaresLanesSIMD(out *[Block]float64, x []float32, n int, mean *[Block]float64) bool {
-	switch isa {
-	case avx512:
-		sumSquaresLanesAVX512(&out[0], &x[0], n, &mean[0])
-	case avx2:
-		sumSquaresLanesAVX2(&out[0], &x[0], n, &mean[0])
+		momentSumsAVX2(&out[0], &x[0], n, &shift[0])
 	default:
 		return false
 	}

@@ -2,19 +2,11 @@
 
 package kernel
 
-func sumLanesSIMD(out *[Block]float64, x []float32, n int) bool {
+func momentSumsSIMD(out *[2 * Block]float64, x []float32, n int, shift *[Block]float32) bool {
 	if isa != neon {
 		return false
 	}
-	sumLanesNEON(&out[0], &x[0], n)
-	return true
-}
-
-func sumSquaresLanesSIMD(out *[Block]float64, x []float32, n int, mean *[Block]float64) bool {
-	if isa != neon {
-		return false
-	}
-	sumSquaresLanesNEON(&out[0], &x[0], n, &mean[0])
+	momentSumsNEON(&out[0], &x[0], n, &shift[0])
 	return true
 }
 

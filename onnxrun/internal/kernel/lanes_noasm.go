@@ -2,9 +2,7 @@
 
 package kernel
 
-func sumLanesSIMD(out *[Block]float64, x []float32, n int) bool { return false }
-
-func sumSquaresLanesSIMD(out *[Block]float64, x []float32, n int, mean *[Block]float64) bool {
+func momentSumsSIMD(out *[2 * Block]float64, x []float32, n int, shift *[Block]float32) bool {
 	return false
 }
 

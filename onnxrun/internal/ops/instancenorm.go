@@ -84,11 +84,7 @@ func (p *instanceNormPlus) bind(m Memory) []Task {
 				variance[0] = kernel.SumSquares(x, mean[0]) / count
 				continue
 			}
-			kernel.SumLanes((*[Block]float64)(mean), x)
-			for i := range mean {
-				mean[i] /= count
-			}
-			kernel.SumSquaresLanes((*[Block]float64)(variance), x, (*[Block]float64)(mean))
+			kernel.MomentsLanes((*[Block]float64)(mean), (*[Block]float64)(variance), x)
 			for i := range variance {
 				variance[i] /= count
 			}

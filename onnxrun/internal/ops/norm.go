@@ -350,38 +350,35 @@ func (v *channelNorm) added(m Memory, n, ch, channels int) []float32 {
 }
 
 // blockedStats computes the mean and variance of every channel's group; x holds
-// whole groups of size channels, blocked. Sums are taken channel by channel, and
-// those of a group added in the order of its channels. What is added to a channel
+// whole groups of size channels, blocked. Moments are taken channel by channel, and
+// those of a group put together in the order of its channels. What is added to a channel
 // beforehand, offset, counts in its group's mean and is then taken off it again.
 func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, size int, offset []float32, channels int) {
-	plane, count := v.space*Block, float64(size*v.space)
-	// gather turns the channels' sums, one for each lane, into their groups' means.
-	gather := func(sums []float64) {
-		for g := 0; g < channels; g += size {
-			total := 0.0
-			for _, s := range sums[g : g+size] {
-				total += s
-			}
-			for i := range sums[g : g+size] {
-				sums[g+i] = total / count
-			}
-		}
-	}
-	lanes := len(x) / v.space
-	for i := 0; i < lanes; i += Block {
-		kernel.SumLanes((*[Block]float64)(mu[i:]), x[i*v.space:][:plane])
+	plane := v.space * Block
+	for i := 0; i*v.space < len(x); i += Block {
+		kernel.MomentsLanes((*[Block]float64)(mu[i:]), (*[Block]float64)(sigma2[i:]), x[i*v.space:][:plane])
 	}
 	for i, e := range offset {
-		mu[i] += float64(e) * float64(v.space)
+		mu[i] += float64(e)
 	}
-	gather(mu)
+	for g := 0; g < channels; g += size {
+		mean, squares := mu[g:g+size], sigma2[g:g+size]
+		var all, total float64
+		for _, m := range mean {
+			all += m
+		}
+		all /= float64(size)
+		for i, m := range mean {
+			d := m - all
+			total += squares[i] + float64(d*d)*float64(v.space)
+		}
+		for i := range mean {
+			mean[i], squares[i] = all, total/float64(size*v.space)
+		}
+	}
 	for i, e := range offset {
 		mu[i] -= float64(e)
 	}
-	for i := 0; i < lanes; i += Block {
-		kernel.SumSquaresLanes((*[Block]float64)(sigma2[i:]), x[i*v.space:][:plane], (*[Block]float64)(mu[i:]))
-	}
-	gather(sigma2)
 }
 
 // loops is the normalisation of float64.

@@ -628,8 +628,7 @@ func elem(c *build.Context) {
 		e.reduceMax()
 		e.scaleShiftLanes("scaleShiftLanes", nil)
 		e.scaleShiftLanes("scaleShiftSiLULanes", elemOpNamed("SiLU"))
-		e.sumLanes(false)
-		e.sumLanes(true)
+		e.momentSums()
 	}
 	narrows(func(avx512 bool, rows, cols int) {
 		e := &em{Context: c, avx512: avx512, table: t}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -57,65 +59,105 @@ func (e *em) scaleShiftLanes(name string, act *elemOp) {
 	e.RET()
 }
 
-// sumLanes adds up n ≥ 1 pixels of 16 lanes, or the squares of their distances
-// from a mean for each lane. Even and odd pixels have a sum each.
-func (e *em) sumLanes(squares bool) {
-	name, sig := "sumLanes", "func(out *float64, x *float32, n int)"
-	if squares {
-		name, sig = "sumSquaresLanes", "func(out *float64, x *float32, n int, mean *float64)"
-	}
-	name += e.suffix()
-	function(e.Context, name, sig, name+" writes the sums of 16 lanes over n ≥ 1 pixels.")
-	out := e.Load(e.Param("out"), e.GP64())
-	x := e.Load(e.Param("x"), e.GP64())
-	n := e.Load(e.Param("n"), e.GP64())
-	var mean reg.Register
-	if squares {
-		mean = e.Load(e.Param("mean"), e.GP64())
-	}
-	parts := 4
+// A lane's moments are summed up in float32 over momentsChunk pixels, by four chains, and
+// beyond in float64.
+const momentsChunk, momentsChains = 32, 4
+
+// momentSums adds up, over n ≥ 1 pixels of 16 lanes, what each lane differs by from its
+// shift, and the squares of that: see kernel.MomentsLanes. AVX2 takes one half of the
+// lanes after the other.
+func (e *em) momentSums() {
+	name := "momentSums" + e.suffix()
+	function(e.Context, name, "func(out *float64, x *float32, n int, shift *float32)", name+" writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.")
+	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	out, x0, n0, shifts := load("out"), load("x"), load("n"), load("shift")
+	width := 32
 	if e.avx512 {
-		parts = 2
+		width = 64
 	}
-	per := 16 / parts
-	acc := make([]vec, 2*parts)
-	for i := range acc {
-		acc[i] = e.v()
-		if e.avx512 {
-			e.VPXORD(acc[i], acc[i], acc[i])
-		} else {
-			e.VXORPS(acc[i], acc[i], acc[i])
+	// wide is the low or the high half of v in float64.
+	wide := func(v vec, high bool) vec {
+		d := e.v()
+		switch {
+		case e.avx512 && high:
+			h := e.YMM()
+			e.VEXTRACTF64X4(operand.U8(1), v, h)
+			e.VCVTPS2PD(h, d)
+		case e.avx512:
+			e.VCVTPS2PD(v.AsY(), d)
+		case high:
+			h := e.XMM()
+			e.VEXTRACTF128(operand.U8(1), v, h)
+			e.VCVTPS2PD(h, d)
+		default:
+			e.VCVTPS2PD(v.AsX(), d)
 		}
+		return d
 	}
-	pixel := func(odd int) {
-		for i := 0; i < parts; i++ {
-			d := e.v()
-			a := acc[odd*parts+i]
-			e.VCVTPS2PD(operand.Mem{Base: x, Disp: odd*64 + i*per*4}, d)
-			if squares {
-				e.VSUBPD(operand.Mem{Base: mean, Disp: i * per * 8}, d, d)
-				e.VFMADD231PD(d, d, a)
-			} else {
-				e.VADDPD(d, a, a)
+	for at := 0; at < 64; at += width {
+		label := func(s string) string { return fmt.Sprint(s, at) }
+		x, n, left := e.GP64(), e.GP64(), e.GP64()
+		e.MOVQ(x0, x)
+		e.MOVQ(n0, n)
+		var shift operand.Op = operand.Mem{Base: shifts, Disp: at}
+		if e.avx512 { // which has a register to spare for it
+			shift = e.load(shift.(operand.Mem))
+		}
+		var all [2][2]vec // sums and squares, low and high half
+		var part [2][momentsChains]vec
+		for k := range all {
+			all[k] = [2]vec{e.zero(), e.zero()}
+			for c := range part[k] {
+				part[k][c] = e.v()
 			}
 		}
-	}
-	e.SUBQ(operand.U8(2), n)
-	e.JLT(operand.LabelRef("last"))
-	e.Label("loop")
-	pixel(0)
-	pixel(1)
-	e.ADDQ(operand.U32(128), x)
-	e.SUBQ(operand.U8(2), n)
-	e.JGE(operand.LabelRef("loop"))
-	e.Label("last")
-	e.ADDQ(operand.U8(2), n)
-	e.JEQ(operand.LabelRef("end"))
-	pixel(0)
-	e.Label("end")
-	for i := 0; i < parts; i++ {
-		e.VADDPD(acc[parts+i], acc[i], acc[i])
-		e.VMOVUPD(acc[i], operand.Mem{Base: out, Disp: i * per * 8})
+		pixel := func(c int) {
+			d := e.v()
+			e.VMOVUPS(operand.Mem{Base: x, Disp: 64*c + at}, d)
+			e.VSUBPS(shift, d, d)
+			e.VADDPS(d, part[0][c], part[0][c])
+			e.VFMADD231PS(d, d, part[1][c])
+		}
+		e.Label(label("chunk"))
+		for k := range part {
+			for c := range part[k] {
+				e.clear(part[k][c])
+			}
+		}
+		e.MOVQ(operand.U32(momentsChunk/momentsChains), left)
+		e.Label(label("four"))
+		e.SUBQ(operand.U8(momentsChains), n)
+		e.JLT(operand.LabelRef(label("some")))
+		for c := range momentsChains {
+			pixel(c)
+		}
+		e.ADDQ(operand.U32(64*momentsChains), x)
+		e.DECQ(left)
+		e.JNE(operand.LabelRef(label("four")))
+		e.JMP(operand.LabelRef(label("fold")))
+		e.Label(label("some"))
+		e.ADDQ(operand.U8(momentsChains), n)
+		for c := range momentsChains - 1 {
+			e.JEQ(operand.LabelRef(label("fold")))
+			pixel(c)
+			e.DECQ(n)
+		}
+		e.Label(label("fold"))
+		for k, v := range part {
+			e.VADDPS(v[1], v[0], v[0])
+			e.VADDPS(v[3], v[2], v[2])
+			e.VADDPS(v[2], v[0], v[0])
+			for h, to := range all[k] {
+				e.VADDPD(wide(v[0], h == 1), to, to)
+			}
+		}
+		e.TESTQ(n, n)
+		e.JNE(operand.LabelRef(label("chunk")))
+		for k := range all {
+			for h, v := range all[k] {
+				e.VMOVUPD(v, operand.Mem{Base: out, Disp: 128*k + 2*at + h*width})
+			}
+		}
 	}
 	e.VZEROUPPER()
 	e.RET()

@@ -21,8 +21,7 @@ func elemNEON(dir string) {
 	f.reduceMax()
 	f.scaleShiftLanes("scaleShiftLanesNEON", func(e *nem, x vr) vr { return x })
 	f.scaleShiftLanes("scaleShiftSiLULanesNEON", func(e *nem, x vr) vr { return e.mul(x, e.sigmoid(x)) })
-	f.sumLanes(false)
-	f.sumLanes(true)
+	f.momentSums()
 	f.Write(dir)
 	write(dir, "elem_dispatch_arm64.go", gofmt(elemDispatchNEON()))
 }
@@ -219,47 +218,65 @@ func (f *neonFile) scaleShiftLanes(name string, body func(e *nem, x vr) vr) {
 	})
 }
 
-// sumLanes adds up 16 lanes, even and odd pixels apart; see em.sumLanes.
-func (f *neonFile) sumLanes(squares bool) {
-	name, sig := "sumLanesNEON", "func(out *float64, x *float32, n int)"
-	if squares {
-		name, sig = "sumSquaresLanesNEON", "func(out *float64, x *float32, n int, mean *float64)"
-	}
-	f.function(name, sig, name+" writes the sums of 16 lanes over n ≥ 1 pixels.", func(e *nem) {
-		e.Args("out", "x", "n")
-		var mean [8]vr
-		if squares {
-			e.Ins("MOVD %s, R3", e.Arg("mean"))
-			for i := range mean {
-				mean[i] = e.Load("R3", 16*i)
-			}
-		}
-		var acc [16]vr
-		for i := range acc {
-			acc[i] = e.Zero()
-		}
-		pixel := func(odd int) {
-			for i := range 4 {
-				for h, d := range e.wide("R1", 64*odd+16*i) {
-					e.accumulate(acc[8*odd+2*i+h], d, mean[2*i+h], squares)
+// momentSums: see em.momentSums. Four lanes at a time.
+func (f *neonFile) momentSums() {
+	const name = "momentSumsNEON"
+	f.function(name, "func(out *float64, x *float32, n int, shift *float32)", name+" writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.", func(e *nem) {
+		e.Args("out", "x", "n", "shift")
+		for at := 0; at < 64; at += 16 {
+			label := func(s string) string { return fmt.Sprint(s, at) }
+			e.Ins("ADD $%d, R1, R4", at)
+			e.Ins("MOVD R2, R5")
+			shift := e.Load("R3", at)
+			var all [2][2]vr
+			var part [2][momentsChains]vr
+			for k := range all {
+				all[k] = [2]vr{e.Zero(), e.Zero()}
+				for c := range part[k] {
+					part[k][c] = e.Zero()
 				}
 			}
-		}
-		e.Ins("SUBS $2, R2, R2")
-		e.Branch("BLT", "last")
-		e.Label("loop")
-		pixel(0)
-		pixel(1)
-		e.Ins("ADD $128, R1, R1")
-		e.Ins("SUBS $2, R2, R2")
-		e.Branch("BGE", "loop")
-		e.Label("last")
-		e.Branch("TBZ $0, R2", "end")
-		pixel(0)
-		e.Label("end")
-		for i := range 8 {
-			e.Into("FADD.2D", acc[i], acc[i], acc[8+i])
-			e.Store(acc[i], "R0", 16*i)
+			pixel := func(c int) {
+				d := e.sub(e.Load("R4", 64*c), shift)
+				e.Into("FADD.4S", part[0][c], part[0][c], d)
+				e.mla(part[1][c], d, d)
+			}
+			e.Label(label("chunk"))
+			for k := range part {
+				for _, v := range part[k] {
+					e.Into("EOR.16B", v, v, v)
+				}
+			}
+			e.Ins("MOVD $%d, R6", momentsChunk/momentsChains)
+			e.Label(label("four"))
+			e.Ins("SUBS $%d, R5, R5", momentsChains)
+			e.Branch("BLT", label("some"))
+			for c := range momentsChains {
+				pixel(c)
+			}
+			e.Ins("ADD $%d, R4, R4", 64*momentsChains)
+			e.Ins("SUBS $1, R6, R6")
+			e.Branch("BNE", label("four"))
+			e.Branch("B", label("fold"))
+			e.Label(label("some"))
+			e.Ins("ADDS $%d, R5, R5", momentsChains)
+			for c := range momentsChains - 1 {
+				e.Branch("BEQ", label("fold"))
+				pixel(c)
+				e.Ins("SUBS $1, R5, R5")
+			}
+			e.Label(label("fold"))
+			for k, v := range part {
+				x := e.add(e.add(v[0], v[1]), e.add(v[2], v[3]))
+				e.Into("FADD.2D", all[k][0], all[k][0], e.Op("FCVTL.2D", x))
+				e.Into("FADD.2D", all[k][1], all[k][1], e.Op("FCVTL2.2D", x))
+			}
+			e.Branch("CBNZ R5", label("chunk"))
+			for k := range all {
+				for h, v := range all[k] {
+					e.Store(v, "R0", 128*k+2*at+16*h)
+				}
+			}
 		}
 		e.Ins("RET")
 	})

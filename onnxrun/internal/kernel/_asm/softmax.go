@@ -185,12 +185,16 @@ func (e *em) expRows() {
 
 func (e *em) zero() vec {
 	d := e.v()
+	e.clear(d)
+	return d
+}
+
+func (e *em) clear(d vec) {
 	if e.avx512 {
 		e.VPXORD(d, d, d)
 	} else {
 		e.VXORPS(d, d, d)
 	}
-	return d
 }
 
 // fold reduces 16 lanes to one: lane l with lane l+8, then +4, +2, +1.
