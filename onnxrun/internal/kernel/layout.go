@@ -167,6 +167,44 @@ func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	}
 }
 
+// ShortRun is the longest run that CopyRuns takes.
+const ShortRun = 32
+
+// CopyRuns copies runs of 1 to ShortRun elements, sd and ss apart:
+//
+//	for i := range runs {
+//		copy(dst[i*sd:][:run], src[i*ss:][:run])
+//	}
+//
+// without the call that copy is. The two must not overlap.
+func CopyRuns(dst, src []float32, runs, run, sd, ss int) {
+	if runs <= 0 {
+		return
+	}
+	if run < 1 || run > ShortRun || sd < 0 || ss < 0 {
+		panic("kernel: CopyRuns: sizes out of range")
+	}
+	need("CopyRuns dst", len(dst), (runs-1)*sd+run)
+	need("CopyRuns src", len(src), (runs-1)*ss+run)
+	if copyRuns(dst, src, runs, run, sd, ss) {
+		return
+	}
+	for i := range runs {
+		d, s := dst[i*sd:][:run], src[i*ss:][:run]
+		if run < 4 {
+			for l := range d {
+				d[l] = s[l]
+			}
+			continue
+		}
+		// Four at a time, the last four again where they are not a whole four.
+		for ; len(d) > 4 && len(s) > 4; d, s = d[4:], s[4:] {
+			*(*[4]float32)(d) = [4]float32(s)
+		}
+		*(*[4]float32)(dst[i*sd+run-4:]) = [4]float32(src[i*ss+run-4:])
+	}
+}
+
 // Repeat writes each element of src so many times: dst[j*times+i] = src[j]. It is the
 // transpose of a matrix whose rows are all src.
 func Repeat(dst, src []float32, times int) {

@@ -14,3 +14,11 @@ func transpose8(dst, src []float32, n, ldd, lds int) int {
 	transpose8AVX2(&dst[0], &src[0], n, ldd, lds)
 	return n
 }
+
+func copyRuns(dst, src []float32, runs, run, sd, ss int) bool {
+	if isa != avx512 {
+		return false
+	}
+	copyRunsAVX512(&dst[0], &src[0], runs, run, sd, ss)
+	return true
+}

@@ -4,6 +4,53 @@
 
 #include "textflag.h"
 
+// func copyRunsAVX512(dst *float32, src *float32, runs int, run int, sd int, ss int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·copyRunsAVX512(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  runs+16(FP), DX
+	MOVQ  run+24(FP), BX
+	MOVQ  sd+32(FP), SI
+	MOVQ  ss+40(FP), DI
+	SHLQ  $0x02, SI
+	SHLQ  $0x02, DI
+	SUBQ  $0x10, BX
+	JG    two
+	ADDQ  $0x10, BX
+	MOVQ  $0x00000001, R8
+	SHLXQ BX, R8, R8
+	DECQ  R8
+	KMOVW R8, K1
+
+short:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, K1, (AX)
+	ADDQ      DI, CX
+	ADDQ      SI, AX
+	DECQ      DX
+	JNE       short
+	VZEROUPPER
+	RET
+
+two:
+	MOVQ  $0x00000001, R8
+	SHLXQ BX, R8, R8
+	DECQ  R8
+	KMOVW R8, K1
+
+long:
+	VMOVUPS   (CX), Z0
+	VMOVUPS.Z 64(CX), K1, Z1
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, K1, 64(AX)
+	ADDQ      DI, CX
+	ADDQ      SI, AX
+	DECQ      DX
+	JNE       long
+	VZEROUPPER
+	RET
+
 // func transpose8AVX2(dst *float32, src *float32, n int, ldd int, lds int)
 // Requires: AVX
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40

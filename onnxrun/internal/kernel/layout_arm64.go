@@ -14,3 +14,5 @@ func transpose8(dst, src []float32, n, ldd, lds int) int {
 	transpose8NEON(&dst[0], &src[0], n, ldd, lds)
 	return n
 }
+
+func copyRuns(dst, src []float32, runs, run, sd, ss int) bool { return false }

@@ -4,6 +4,11 @@
 
 package kernel
 
+// copyRunsAVX512 copies runs ≥ 1 runs of 1 to 32 elements, sd and ss elements apart.
+//
+//go:noescape
+func copyRunsAVX512(dst *float32, src *float32, runs int, run int, sd int, ss int)
+
 // transpose8AVX2 writes dst[j*ldd+i] = src[i*lds+j] for i < 8 and j < n, n a positive multiple of 8.
 //
 //go:noescape

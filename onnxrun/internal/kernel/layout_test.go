@@ -88,6 +88,31 @@ func TestTranspose(t *testing.T) {
 	})
 }
 
+func TestCopyRuns(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(37, 38))
+		for run := 1; run <= ShortRun; run++ {
+			for _, runs := range []int{0, 1, 2, 5} {
+				sd, ss := run+r.IntN(3), r.IntN(40)
+				src := random(r, max(0, (runs-1)*ss+run))
+				whole, got := guarded(max(0, (runs-1)*sd+run))
+				want := random(r, len(got))
+				copy(got, want)
+				CopyRuns(got, src, runs, run, sd, ss)
+				checkGuard(t, whole)
+				for i := range runs {
+					copy(want[i*sd:][:run], src[i*ss:][:run])
+				}
+				sameBits(t, fmt.Sprint("CopyRuns ", runs, run, sd, ss), got, want)
+			}
+		}
+	})
+	x := make([]float32, 100)
+	mustPanic(t, "run", func() { CopyRuns(x, x, 1, ShortRun+1, 40, 40) })
+	mustPanic(t, "dst", func() { CopyRuns(x[:9], x, 2, 5, 5, 5) })
+	mustPanic(t, "src", func() { CopyRuns(x, x[:9], 2, 5, 5, 5) })
+}
+
 func TestRepeat(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(35, 36))

@@ -99,23 +99,14 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 	r0, r1, lo, hi := v.split.of(part)
 	k := len(v.dims) - 1
 	sd, ss := v.str[0][k], v.str[1][k]
-	if k > 0 && v.run() <= mostShort && v.split.segs == 1 {
+	if k > 0 && v.run() <= kernel.ShortRun && v.split.segs == 1 {
 		M, down, up := v.dims[k-1], v.str[0][k-1], v.str[1][k-1]
 		w := v.walkTo(k-1, r0/M)
 		for r := r0; r < r1; {
 			m := r % M
 			n := min(M-m, r1-r)
 			i, j := v.dstOff+w.off[0]+m*down, v.srcOff+w.off[1]+m*up
-			if sd == 1 && ss == 1 {
-				copyShort(dst, src, i, j, n, v.run(), down, up)
-			} else {
-				for range n {
-					for l := range v.run() {
-						dst[i+l*sd] = src[j+l*ss]
-					}
-					i, j = i+down, j+up
-				}
-			}
+			moveRuns(dst, src, i, j, n, down, up, v.run(), sd, ss)
 			r += n
 			w.next()
 		}
@@ -140,26 +131,18 @@ func doMove[W Elem](v *move, dst, src []W, part int) {
 	}
 }
 
-// mostShort is the longest run that copyShort takes.
-const mostShort = 32
-
-// copyShort copies runs of a few elements, the first from src[j] to dst[i], the others sd
-// and ss apart, without the call that copy is: four at a time, the last four again where
-// they are not a whole four.
-func copyShort[W Elem](dst, src []W, i, j, runs, run, sd, ss int) {
+// moveRuns moves runs of a few elements, down and up apart, the first of the first from
+// src[j] to dst[i].
+func moveRuns[W Elem](dst, src []W, i, j, runs, down, up, run, sd, ss int) {
+	if to, ok := any(dst).([]uint32); ok && sd == 1 && ss == 1 && down >= 0 && up >= 0 {
+		kernel.CopyRuns(floats(to[i:]), floats(any(src).([]uint32)[j:]), runs, run, down, up)
+		return
+	}
 	for range runs {
-		d, s := dst[i:][:run], src[j:][:run]
-		if run < 4 {
-			for l := range d {
-				d[l] = s[l]
-			}
-		} else {
-			for ; len(d) > 4 && len(s) > 4; d, s = d[4:], s[4:] {
-				*(*[4]W)(d) = [4]W(s)
-			}
-			*(*[4]W)(dst[i+run-4:]) = [4]W(src[j+run-4:])
+		for l := range run {
+			dst[i+l*sd] = src[j+l*ss]
 		}
-		i, j = i+sd, j+ss
+		i, j = i+down, j+up
 	}
 }
 

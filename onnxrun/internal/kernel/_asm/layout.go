@@ -9,6 +9,7 @@ import (
 // layout emits the transposition of eight rows, of which every change of layout
 // is made. It moves data at the speed of the cache, so there is no wider form.
 func layout(c *build.Context) {
+	copyRuns(c)
 	const name = "transpose8AVX2"
 	function(c, name, "func(dst, src *float32, n, ldd, lds int)",
 		name+" writes dst[j*ldd+i] = src[i*lds+j] for i < 8 and j < n, n a positive multiple of 8.")
@@ -81,4 +82,50 @@ func layout(c *build.Context) {
 	c.JNE(operand.LabelRef("loop"))
 	c.VZEROUPPER()
 	c.RET()
+}
+
+// copyRuns copies runs of up to 32 numbers: one vector or two, the last of them under a
+// mask.
+func copyRuns(c *build.Context) {
+	const name = "copyRunsAVX512"
+	function(c, name, "func(dst, src *float32, runs, run, sd, ss int)", name+" copies runs ≥ 1 runs of 1 to 32 elements, sd and ss elements apart.")
+	load := func(p string) reg.GPVirtual { return c.Load(c.Param(p), c.GP64()).(reg.GPVirtual) }
+	dst, src, runs, run, sd, ss := load("dst"), load("src"), load("runs"), load("run"), load("sd"), load("ss")
+	c.SHLQ(operand.U8(2), sd)
+	c.SHLQ(operand.U8(2), ss)
+	m, k := c.GP64(), c.K()
+	each := func(label string, vectors int) {
+		c.MOVQ(operand.U32(1), m)
+		c.SHLXQ(run, m, m)
+		c.DECQ(m)
+		c.KMOVW(m.As32(), k)
+		c.Label(label)
+		v := []reg.VecVirtual{c.ZMM(), c.ZMM()}[:vectors]
+		for i := range v {
+			if at := (operand.Mem{Base: src, Disp: 64 * i}); i < vectors-1 {
+				c.VMOVUPS(at, v[i])
+			} else {
+				c.VMOVUPS_Z(at, k, v[i])
+			}
+		}
+		for i := range v {
+			if at := (operand.Mem{Base: dst, Disp: 64 * i}); i < vectors-1 {
+				c.VMOVUPS(v[i], at)
+			} else {
+				c.VMOVUPS(v[i], k, at)
+			}
+		}
+		c.ADDQ(ss, src)
+		c.ADDQ(sd, dst)
+		c.DECQ(runs)
+		c.JNE(operand.LabelRef(label))
+		c.VZEROUPPER()
+		c.RET()
+	}
+	c.SUBQ(operand.U8(16), run)
+	c.JG(operand.LabelRef("two"))
+	c.ADDQ(operand.U8(16), run)
+	each("short", 1)
+	c.Label("two")
+	each("long", 2)
 }
