@@ -20,24 +20,24 @@ func MomentsLanes(mean, squares *[Block]float64, x []float32) {
 		return
 	}
 	shift := *(*[Block]float32)(x[n*33/64*Block:]) // not at the edge of an image, where outliers are
-	var far [Block]bool
-	if momentsFrom(mean, squares, x, n, &shift, &far); far == [Block]bool{} {
+	far := momentsFrom(mean, squares, x, n, &shift)
+	if far == [Block]bool{} {
 		return
 	}
-	var better, fewer [Block]float64
 	for l, m := range mean {
 		shift[l] = float32(m)
 	}
-	momentsFrom(&better, &fewer, x, n, &shift, new([Block]bool))
-	for l, again := range far {
-		if again {
-			mean[l], squares[l] = better[l], fewer[l]
+	var m, q [Block]float64
+	momentsFrom(&m, &q, x, n, &shift)
+	for l := range far {
+		if far[l] {
+			mean[l], squares[l] = m[l], q[l]
 		}
 	}
 }
 
 // momentsFrom is a pass of MomentsLanes. It reports which lanes' means are far from shift.
-func momentsFrom(mean, squares *[Block]float64, x []float32, n int, shift *[Block]float32, far *[Block]bool) {
+func momentsFrom(mean, squares *[Block]float64, x []float32, n int, shift *[Block]float32) (far [Block]bool) {
 	var sums [2 * Block]float64
 	momentSums(&sums, x, n, shift)
 	for l := range Block {
@@ -48,9 +48,11 @@ func momentsFrom(mean, squares *[Block]float64, x []float32, n int, shift *[Bloc
 			continue
 		}
 		d := s / float64(n)
-		mean[l], squares[l] = float64(shift[l])+d, max(q-d*s, 0)
-		far[l] = d*s > 16*squares[l]
+		off := float64(d * s)
+		mean[l], squares[l] = float64(shift[l])+d, max(q-off, 0)
+		far[l] = off > 16*squares[l]
 	}
+	return far
 }
 
 // momentsOf is MomentsLanes of a lane, in float64.

@@ -315,11 +315,13 @@ func (z *zipped[T, D]) short(part, worker int) {
 // layOut writes rows of run elements each to dst, read with the strides s2
 // between rows and s1, 0 or 1, within.
 func layOut[T Elem](dst, src []T, rows, run, s2, s1 int) {
+	if d, ok := any(dst).([]float32); ok && s1 == 0 && s2 == 1 {
+		kernel.Repeat(d, any(src).([]float32)[:rows], run)
+		return
+	}
 	switch {
 	case s1 == 0 && s2 == 0:
 		fill(dst, src[0])
-	case s1 == 0 && s2 == 1 && isFloats(dst):
-		kernel.Repeat(any(dst).([]float32), any(src).([]float32)[:rows], run)
 	case s1 == 0 && run == Block:
 		for r := range rows {
 			v := src[r*s2]
@@ -342,11 +344,6 @@ func layOut[T Elem](dst, src []T, rows, run, s2, s1 int) {
 			copy(dst[r*run:][:run], src[r*s2:])
 		}
 	}
-}
-
-func isFloats[T any](x []T) bool {
-	_, ok := any(x).([]float32)
-	return ok
 }
 
 // scratchOf is n elements over scratch memory, which must have room.

@@ -370,7 +370,7 @@ func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, size int, 
 		all /= float64(size)
 		for i, m := range mean {
 			d := m - all
-			total += squares[i] + float64(d*d)*float64(v.space)
+			total += squares[i] + float64(d*d*float64(v.space))
 		}
 		for i := range mean {
 			mean[i], squares[i] = all, total/float64(size*v.space)
