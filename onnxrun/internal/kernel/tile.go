@@ -60,7 +60,7 @@ var tileRowsAt = [...]int{generic: 8, avx2: 6, avx512: 14, neon: 5}
 // shared: read only when they are needed, they are waited for. It is a hint, and what it
 // holds an address, not a pointer: tiles advance it, beyond the end at last.
 func (t *tile) fetch(x []float32, at, floats, n, steps int) {
-	const most = 128 // bytes a step
+	const most = 64 // bytes a step: a line
 	t.ahead, t.pace = 0, 0
 	if floats = min(floats, len(x)-at); floats > 0 && n > 0 && steps > 0 {
 		t.ahead, t.pace = uintptr(unsafe.Pointer(&x[at])), min(most, ceil(4*floats, ceil(n, tileRows())*steps))

@@ -227,7 +227,6 @@ func (s shape) emit(c *build.Context) {
 		c.CMOVQEQ(reg.RDX, s.ahead())
 		if !s.avx512 {
 			c.MOVQ(field(tPace), reg.R12)
-			c.SHRQ(operand.U8(1), reg.R12)
 		}
 	}
 	c.Label("segment")
@@ -317,7 +316,7 @@ func (s shape) steps(c *build.Context, ptr []reg.Register, step func(u int), fie
 	c.Label("four")
 	for u := 0; u < 4; u++ {
 		step(u)
-		s.fetch(c, field)
+		s.fetch(c, u, field)
 	}
 	c.ADDQ(operand.U32(4*panelBytes), reg.RDX)
 	for _, p := range ptr {
@@ -348,15 +347,18 @@ func (s shape) ahead() reg.Register {
 	return reg.R11
 }
 
-// fetch emits what a step fetches ahead: two lines; one for each half of a panel.
-func (s shape) fetch(c *build.Context, field func(int) operand.Mem) {
-	c.PREFETCHT1(operand.Mem{Base: s.ahead()})
-	if s.avx512 {
-		c.PREFETCHT1(operand.Mem{Base: s.ahead(), Disp: 64})
-		c.ADDQ(field(tPace), s.ahead())
+// fetch emits what the u'th step fetches ahead: a line; with halves of a panel, which
+// come one after the other, one every other step.
+func (s shape) fetch(c *build.Context, u int, field func(int) operand.Mem) {
+	if !s.avx512 && u%2 == 0 {
 		return
 	}
-	c.ADDQ(reg.R12, s.ahead())
+	c.PREFETCHT1(operand.Mem{Base: s.ahead()})
+	if s.avx512 {
+		c.ADDQ(field(tPace), s.ahead())
+	} else {
+		c.ADDQ(reg.R12, s.ahead())
+	}
 }
 
 func tileDispatch() string {
