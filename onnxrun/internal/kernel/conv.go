@@ -191,7 +191,7 @@ func (c *Conv) Run(dst, src, packed, bias, add []float32, group0, group1, y0, y1
 		need("Conv.Run add", len(add), c.Add.extent(&c.Window, c.OC))
 	}
 	for g := group0; g < group1; g++ {
-		weights := packed[g*c.steps*PanelCols:]
+		weights := packed[g*c.steps*PanelCols:] // and those of the groups that are next
 		b := 2 * g
 		s0, s1 := c.reach(b)
 		cols := Block

@@ -322,14 +322,6 @@ func layOut[T Elem](dst, src []T, rows, run, s2, s1 int) {
 	switch {
 	case s1 == 0 && s2 == 0:
 		fill(dst, src[0])
-	case s1 == 0 && run == Block:
-		for r := range rows {
-			v := src[r*s2]
-			d := (*[Block]T)(dst[r*Block:])
-			for i := range d {
-				d[i] = v
-			}
-		}
 	case s1 == 0:
 		for r := range rows {
 			fill(dst[r*run:][:run], src[r*s2])

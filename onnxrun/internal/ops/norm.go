@@ -362,18 +362,15 @@ func (v *channelNorm) blockedStats(x []float32, mu, sigma2 []float64, size int, 
 		mu[i] += float64(e)
 	}
 	for g := 0; g < channels; g += size {
-		mean, squares := mu[g:g+size], sigma2[g:g+size]
-		var all, total float64
-		for _, m := range mean {
-			all += m
+		// The variance is the mean of the channels' own and that of their means.
+		mean, variance := moments(mu[g : g+size])
+		within := 0.0
+		for _, squares := range sigma2[g : g+size] {
+			within += squares
 		}
-		all /= float64(size)
-		for i, m := range mean {
-			d := m - all
-			total += squares[i] + float64(d*d*float64(v.space))
-		}
-		for i := range mean {
-			mean[i], squares[i] = all, total/float64(size*v.space)
+		variance += within / float64(size*v.space)
+		for i := g; i < g+size; i++ {
+			mu[i], sigma2[i] = mean, variance
 		}
 	}
 	for i, e := range offset {
@@ -429,7 +426,7 @@ func moments(x []float64) (mean, variance float64) {
 	}
 	mean /= float64(len(x))
 	for _, v := range x {
-		variance += (v - mean) * (v - mean)
+		variance += float64((v - mean) * (v - mean))
 	}
 	return mean, variance / float64(len(x))
 }

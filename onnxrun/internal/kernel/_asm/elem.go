@@ -363,11 +363,12 @@ func (e *em) scaleEighths(y, t, n vec) vec {
 	return e.scaleInt(y, e.sar(e.subi(t, e.i(bits(0x1.8p20))), 3))
 }
 
-// sigmoid(x) = y/(1+y), y = exp(x). This exp is as short as makes the division what
-// takes the time: one step gives r, which is off by 2.8e-9 of x, as ln 2 is, and q is
-// the polynomial for which p·(1 + r·q) is off by 2.6e-8 at most.
+// The polynomial q = 1 + Q2·r + Q3·r² for which 1 + r·q is off by 2.6e-8 of exp(r) at most.
 const sigmoidQ3, sigmoidQ2 = 0.1666685875001279, 0.5000645976568516
 
+// sigmoid(x) = y/(1+y), y = exp(x): sigmoidExp, and sigmoidOf that. This exp is as short
+// as makes the division what takes the time: one step gives r, off by 2.8e-9 of x, as
+// ln 2 is in float32, and the powers' rests are left out.
 func (e *em) sigmoidExp(x vec) vec {
 	x, t, n := e.eighths(x, 88)
 	e.VFNMADD231PS(e.c(math.Ln2), n, x)
@@ -606,11 +607,7 @@ func elemOpNamed(name string) *elemOp {
 }
 
 func (o *elemOp) fname(avx512 bool) string {
-	s := strings.ToLower(o.name[:1]) + o.name[1:]
-	if avx512 {
-		return s + "AVX512"
-	}
-	return s + "AVX2"
+	return strings.ToLower(o.name[:1]) + o.name[1:] + suffix(avx512)
 }
 
 func elem(c *build.Context) {
@@ -806,12 +803,7 @@ func (e *em) reduceSum(squares bool) {
 	}
 	acc := make([]vec, 32/width)
 	for i := range acc {
-		acc[i] = e.v()
-		if e.avx512 {
-			e.VPXORD(acc[i], acc[i], acc[i])
-		} else {
-			e.VXORPS(acc[i], acc[i], acc[i])
-		}
+		acc[i] = e.zero()
 	}
 	e.Label("loop")
 	for i := range acc {

@@ -4,15 +4,9 @@ import (
 	"fmt"
 
 	"github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
-func (e *em) suffix() string {
-	if e.avx512 {
-		return "AVX512"
-	}
-	return "AVX2"
-}
+func (e *em) suffix() string { return suffix(e.avx512) }
 
 // scaleShiftLanes writes src·scale + shift, n ≥ 1 pixels of 16 lanes, each lane with
 // its own scale and shift; or the function act of that.
@@ -69,7 +63,7 @@ const momentsChunk, momentsChains = 32, 4
 func (e *em) momentSums() {
 	name := "momentSums" + e.suffix()
 	function(e.Context, name, "func(out *float64, x *float32, n int, shift *float32)", name+" writes the sums of 16 lanes over n ≥ 1 pixels, and then those of the squares.")
-	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	load := parameters(e.Context)
 	out, x0, n0, shifts := load("out"), load("x"), load("n"), load("shift")
 	width := 32
 	if e.avx512 {

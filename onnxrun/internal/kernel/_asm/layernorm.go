@@ -26,7 +26,7 @@ func (e *em) normRows() {
 	name := "normRows" + e.suffix()
 	function(e.Context, name, "func(dst, src, scale, bias, mean, inverse *float32, rows, n int, over, eps float64, centred int)",
 		name+" works on rows ≥ 1 rows of n ≥ 1 elements; bias, mean and inverse may be nil.")
-	gp := func(name string) reg.GPVirtual { return e.Load(e.Param(name), e.GP64()).(reg.GPVirtual) }
+	gp := parameters(e.Context)
 	dst, src, scale, bias := gp("dst"), gp("src"), gp("scale"), gp("bias")
 	mean, inverse, rows, n := gp("mean"), gp("inverse"), gp("rows"), gp("n")
 	argument := func(name string) operand.Mem {

@@ -89,7 +89,7 @@ func layout(c *build.Context) {
 func copyRuns(c *build.Context) {
 	const name = "copyRunsAVX512"
 	function(c, name, "func(dst, src *float32, runs, run, sd, ss int)", name+" copies runs ≥ 1 runs of 1 to 32 elements, sd and ss elements apart.")
-	load := func(p string) reg.GPVirtual { return c.Load(c.Param(p), c.GP64()).(reg.GPVirtual) }
+	load := parameters(c)
 	dst, src, runs, run, sd, ss := load("dst"), load("src"), load("runs"), load("run"), load("sd"), load("ss")
 	c.SHLQ(operand.U8(2), sd)
 	c.SHLQ(operand.U8(2), ss)

@@ -16,6 +16,7 @@ import (
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func main() {
@@ -99,6 +100,20 @@ func function(c *build.Context, name, signature, doc string) {
 		c.SignatureExpr(signature)
 	}
 	c.Doc(doc)
+}
+
+// parameters is what loads a function's parameters, by name, each into a register of its
+// own.
+func parameters(c *build.Context) func(name string) reg.GPVirtual {
+	return func(name string) reg.GPVirtual { return c.Load(c.Param(name), c.GP64()).(reg.GPVirtual) }
+}
+
+// suffix ends the name of a function for an instruction set.
+func suffix(avx512 bool) string {
+	if avx512 {
+		return "AVX512"
+	}
+	return "AVX2"
 }
 
 func checkRegisters(f *ir.File) {

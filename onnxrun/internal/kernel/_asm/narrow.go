@@ -121,11 +121,7 @@ func (e *em) narrow(rows, cols int) {
 	}
 	e.Label("rows")
 	for _, s := range sums {
-		if e.avx512 {
-			e.VPXORD(s, s, s)
-		} else {
-			e.VXORPS(s, s, s)
-		}
+		e.clear(s)
 	}
 	e.XORQ(at, at)
 	e.CMPQ(at, k)

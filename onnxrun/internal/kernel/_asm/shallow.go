@@ -24,13 +24,13 @@ func shallows() (all []shallow) {
 }
 
 func (s shallow) name() string {
-	return fmt.Sprintf("shallow%dx%d%s", s.k, s.vecs, map[bool]string{true: "AVX512", false: "AVX2"}[s.avx512])
+	return fmt.Sprintf("shallow%dx%d%s", s.k, s.vecs, suffix(s.avx512))
 }
 
 func (e *em) shallow(s shallow) {
 	function(e.Context, s.name(), "func(c *float32, ldc int, a *float32, lda int, b *float32, bpanel int, bias *float32, rows int)",
 		fmt.Sprintf("%s computes rows ≥ 1 of %d vectors; see shallow.", s.name(), s.vecs))
-	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	load := parameters(e.Context)
 	c, ldc, a, lda, b, bpanel, bias, rows := load("c"), load("ldc"), load("a"), load("lda"), load("b"), load("bpanel"), load("bias"), load("rows")
 	for _, r := range []reg.Register{ldc, lda, bpanel} {
 		e.SHLQ(operand.U8(2), r)
@@ -39,12 +39,7 @@ func (e *em) shallow(s shallow) {
 	if e.avx512 {
 		width = 64
 	}
-	zero := e.v()
-	if e.avx512 {
-		e.VPXORD(zero, zero, zero)
-	} else {
-		e.VXORPS(zero, zero, zero)
-	}
+	zero := e.zero()
 	// The sums begin with 0 + bias, which is not bias when that is -0.
 	first, weights := make([]vec, s.vecs), make([][]vec, s.vecs)
 	for v := range s.vecs {

@@ -31,15 +31,16 @@ type shape struct {
 
 func (s shape) name() string {
 	if s.group > 0 {
-		return fmt.Sprintf("lanes%dx16by%d%s", s.rows, s.group, map[bool]string{false: "AVX2", true: "AVX512"}[s.avx512])
+		return fmt.Sprintf("lanes%dx16by%d%s", s.rows, s.group, suffix(s.avx512))
 	}
 	if s.lanes {
-		return fmt.Sprintf("lanes%dx16%s", s.rows, map[bool]string{false: "AVX2", true: "AVX512"}[s.avx512])
+		return fmt.Sprintf("lanes%dx16%s", s.rows, suffix(s.avx512))
 	}
+	width := 8
 	if s.avx512 {
-		return fmt.Sprintf("tile%dx%dAVX512", s.rows, 16*s.vecs)
+		width = 16
 	}
-	return fmt.Sprintf("tile%dx%dAVX2", s.rows, 8*s.vecs)
+	return fmt.Sprintf("tile%dx%d%s", s.rows, width*s.vecs, suffix(s.avx512))
 }
 
 // The rows an instruction set's registers allow: all sums, a row of weights and
@@ -225,7 +226,7 @@ func (s shape) emit(c *build.Context) {
 		c.MOVQ(field(tAhead), s.ahead())
 		c.TESTQ(s.ahead(), s.ahead())
 		c.CMOVQEQ(reg.RDX, s.ahead())
-		if !s.avx512 {
+		if !s.avx512 { // which reads from memory as often as it can
 			c.MOVQ(field(tPace), reg.R12)
 		}
 	}

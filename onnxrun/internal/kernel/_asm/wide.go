@@ -19,7 +19,7 @@ type wide struct {
 var wides = []wide{{true, 1, 4}, {true, 2, 4}, {true, 3, 4}, {false, 1, 2}}
 
 func (w wide) name() string {
-	return fmt.Sprintf("wide%dx%d%s", w.rows, 32*w.panels, map[bool]string{false: "AVX2", true: "AVX512"}[w.avx512])
+	return fmt.Sprintf("wide%dx%d%s", w.rows, 32*w.panels, suffix(w.avx512))
 }
 
 func (w wide) emit(c *build.Context) {

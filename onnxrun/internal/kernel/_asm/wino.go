@@ -223,7 +223,7 @@ func (e *em) winoIn(size int, edge bool) {
 		function(e.Context, name, "func(dst, src *float32, dxi, col, row int)",
 			name+" transforms a tile of the source; strides are in elements.")
 	}
-	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	load := parameters(e.Context)
 	dst0, src0, dxi, col, row := load("dst"), load("src"), load("dxi"), load("col"), load("row")
 	exists := make([]reg.OpmaskVirtual, n)
 	var cols reg.GPVirtual
@@ -232,8 +232,7 @@ func (e *em) winoIn(size int, edge bool) {
 		from, rows := load("from"), load("rows")
 		cols = load("cols")
 		e.LEAQ(operand.Mem{Base: src0, Index: from, Scale: 4}, src0)
-		zero = e.v()
-		e.VPXORD(zero, zero, zero)
+		zero = e.zero()
 		mask := e.GP64()
 		for i := range exists {
 			exists[i] = e.K()
@@ -300,7 +299,7 @@ func (e *em) winoOut(size int) {
 	name := fmt.Sprintf("winoOut%d%s", size, e.suffix())
 	function(e.Context, name, "func(dst, m *float32, mxi, col, row int, bias, add *float32, scale, floor float32)",
 		name+" transforms a tile of products and stores max(floor, (y + bias + add)·scale); strides are in elements.")
-	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	load := parameters(e.Context)
 	dst0, m0, mxi, col, row := load("dst"), load("m"), load("mxi"), load("col"), load("row")
 	bias, add0 := load("bias"), load("add")
 	for _, r := range []reg.Register{mxi, col, row} {
@@ -377,7 +376,7 @@ func (e *em) paramMem(name string) operand.Mem {
 func (e *em) winoWeights(size int) {
 	name := fmt.Sprintf("winoWeights%d%s", size, e.suffix())
 	function(e.Context, name, "func(dst, src *float32, dxi, n int)", name+" transforms the filters of n ≥ 1 channels; the stride is in elements.")
-	load := func(p string) reg.GPVirtual { return e.Load(e.Param(p), e.GP64()).(reg.GPVirtual) }
+	load := parameters(e.Context)
 	dst, src, dxi, n := load("dst"), load("src"), load("dxi"), load("n")
 	e.SHLQ(operand.U8(2), dxi)
 	width := 32
