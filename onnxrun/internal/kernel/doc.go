@@ -8,10 +8,10 @@
 // columns and fewer), convolution in a blocked layout, direct (Conv, ConvOut,
 // Depthwise) and by Winograd's algorithm (Winograd), resampling by a filter
 // (FIR), the changes of layout (ToBlocked, Transpose, GatherPanels …),
-// element-wise functions (Add … Cos), reductions
-// (Sum … SoftmaxRow), the normalisation of rows (NormRows), the same on the lanes of blocked pixels (MomentsLanes …), and
-// the workers that share the load (Pool). Each comment gives the Go loop that
-// the kernel equals.
+// element-wise functions (Add … Cos), reductions (Sum … SoftmaxRow), the
+// normalisation of rows (NormRows) and of the lanes of blocked pixels
+// (MomentsLanes …), and the workers that share the load (Pool). Each comment gives
+// the Go loop that the kernel equals.
 //
 // Who splits the work? The caller, by the ranges that kernels take (panels,
 // groups, rows, blocks) and the parts of Pool.Run. A kernel itself runs on one
@@ -22,7 +22,8 @@
 // loses more to rounding), in an order that depends on the sizes of the layer
 // alone. Every element of an element-wise kernel goes through the
 // same vector instructions, the last ones of a slice under a mask. Reductions
-// accumulate in float64, in an order that depends on the length alone. So the
+// accumulate in float64 (the exponentials of a softmax in float32, and the moments
+// of lanes 32 pixels at a time), in an order that depends on the length alone. So the
 // bytes of a result do not depend on batch, threads or position. They may differ
 // between the assembly and its generic twin; AVX2, AVX-512 and NEON agree to the
 // bit, zeros' signs and NaNs apart.
@@ -46,7 +47,7 @@
 // boundary are read faster: keep offsets in an arena multiples of Block.
 //
 // What of groups of channels that do not fill a block? Groups of 2 and 4 have a
-// form of the depthwise kernel, on amd64: a permutation spreads one channel over
+// form of the depthwise kernel: a permutation spreads one channel over
 // the lanes of its group. For all others the microkernel multiplies the channels
 // of every group that a block of outputs touches, by zero where they are
 // another's: what is wasted costs less than products of a few rows.
